@@ -7,15 +7,17 @@ refused (ADR 27).
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from jenkins_release.base.errors import IntegrityError
-from jenkins_release.base.strict_json import Fields, check_shape, strict_json
+from jenkins_release.base.strict_json import check_shape, strict_json
+from jenkins_release.oci.platforms import Platform, normalise, same_platform
 from jenkins_release.oci.shapes import INDEX, MANIFEST, check_descriptor
 
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
@@ -33,7 +35,9 @@ MAX_MANIFEST_BYTES = 4 * 1024 * 1024
 """Largest manifest that registries must accept (OCI Distribution Specification, "Pushing Manifests")."""
 UNKNOWN = "unknown/unknown"
 """The platform of what an index lists and nothing runs."""
+_UNSTATED = "an unstated platform"
 _IT = "the document"
+_HINT = "do not release it: find out what made it, and build the image again"
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
@@ -51,19 +55,27 @@ _COMPRESSIONS = {
     f"{_OCI_LAYER}zstd": "zstd",
 }
 """How the layers of each media type are compressed; foreign layers are not listed."""
-_VARIANTS = {"linux/arm64": "v8", "linux/arm": "v7"}
-"""The default variant of each architecture."""
 LAYER_TYPES = frozenset(_COMPRESSIONS)
 """Media types of the layers of an image."""
 
 
 @dataclass(frozen=True)
 class Descriptor:
-    """A blob as a manifest names it: its digest, its bytes, and how they are compressed."""
+    """A blob as a manifest names it: its digest, its bytes, and how they are compressed.
+
+    Attributes:
+        digest: Its digest.
+        size: Its bytes.
+        compression: How they are compressed.
+        media_type: What they are; empty if no manifest was read.
+        annotations: What else the manifest says of it.
+    """
 
     digest: str
     size: int
     compression: str = "gzip"
+    media_type: str = field(default="", compare=False)
+    annotations: Mapping[str, str] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)
@@ -88,15 +100,22 @@ class RawManifest:
 
 @dataclass(frozen=True)
 class Content:
-    """What the manifest of one platform names.
+    """What the manifest of one platform, or of an attestation, names.
 
     Attributes:
         config: The config JSON.
         blobs: The stored layers, base first.
+        subject: Digest of the manifest that an attestation says it is about; empty if it does not.
     """
 
     config: Descriptor
     blobs: tuple[Descriptor, ...]
+    subject: str = ""
+
+    @property
+    def parts(self) -> tuple[Descriptor, ...]:
+        """The config, then the layers."""
+        return (self.config, *self.blobs)
 
     @property
     def config_digest(self) -> str:
@@ -153,6 +172,16 @@ def build_manifest(config: Descriptor, layers: Sequence[Descriptor]) -> RawManif
     return RawManifest(sha256_digest(data), media_type, data)
 
 
+def check_manifest_size(digest: str, size: int, what: str) -> None:
+    """Check that registries accept a manifest or index of that size. Raises IntegrityError."""
+    if size > MAX_MANIFEST_BYTES:
+        raise IntegrityError(
+            f"{what}: the manifest {digest} has {size} bytes, expected at most {MAX_MANIFEST_BYTES}, which "
+            "registries accept",
+            hint="build the image with fewer platforms or layers",
+        )
+
+
 def read_content(manifest: RawManifest, what: str) -> Content:
     """Read the manifest of one platform.
 
@@ -163,23 +192,27 @@ def read_content(manifest: RawManifest, what: str) -> Content:
     Raises:
         IntegrityError: It is not a well-formed image manifest.
     """
-    if manifest.media_type not in MANIFEST_TYPES:
-        raise _malformed(
-            what, manifest, f"its media type {manifest.media_type!r} is not that of an image manifest"
-        )
-    document = _document(manifest, MANIFEST, what)
-    if document["config"]["mediaType"] not in CONFIG_TYPES:
-        raise _malformed(what, manifest, f"its config is {document['config']['mediaType']!r}, not an image's")
+    document = _document(manifest, MANIFEST_TYPES, what)
+    _check_no_artifact(document, manifest, what)
+    content = _content(document, manifest, what, attested=False)
+    if content.config.media_type not in CONFIG_TYPES:
+        raise _malformed(what, manifest, f"its config is {content.config.media_type!r}, not an image's")
     docker = manifest.media_type == DOCKER_MANIFEST
-    for layer in document["layers"]:
-        kind = layer["mediaType"]
+    for layer in content.blobs:
+        kind = layer.media_type
         # In a Docker manifest, skopeo and Podman accept no OCI layers.
         if kind not in _COMPRESSIONS or (docker and kind.startswith(_OCI_LAYER.removesuffix("+"))):
             raise _malformed(what, manifest, f"one of its layers is {kind!r}")
-    return Content(
-        _descriptor(document["config"], what, manifest),
-        tuple(_descriptor(layer, what, manifest) for layer in document["layers"]),
-    )
+    return content
+
+
+def read_attestation(manifest: RawManifest, what: str) -> Content:
+    """Read the manifest of what nothing runs: its config and layers may be anything.
+
+    Raises:
+        IntegrityError: It is malformed.
+    """
+    return _content(_document(manifest, MANIFEST_TYPES, what), manifest, what, attested=True)
 
 
 @dataclass(frozen=True)
@@ -189,17 +222,32 @@ class Listed:
     Attributes:
         digest: Its digest.
         size: Its bytes.
+        media_type: What it is.
         platform: ``os/architecture`` or ``os/architecture/variant`` as the index states it.
+        normal: The same in its normal form; None if the index states none.
+        annotations: What else the index says of it.
     """
 
     digest: str
     size: int
+    media_type: str
     platform: str
+    normal: Platform | None
+    annotations: Mapping[str, str] = field(compare=False)
 
     @property
     def runs(self) -> bool:
         """Whether it is an image: BuildKit lists attestations with the platform ``unknown/unknown``."""
         return self.platform != UNKNOWN
+
+
+def read_entries(index: RawManifest, what: str) -> tuple[Listed, ...]:
+    """Read what any index lists, whatever that is.
+
+    Raises:
+        IntegrityError: The index is malformed.
+    """
+    return _entries(_document(index, INDEX_TYPES, what), index, what)
 
 
 def read_index(index: RawManifest, what: str) -> tuple[Listed, ...]:
@@ -210,18 +258,27 @@ def read_index(index: RawManifest, what: str) -> tuple[Listed, ...]:
         what: Which image it is, for messages.
 
     Raises:
-        IntegrityError: It is malformed, or lists something else for a platform.
+        IntegrityError: It is malformed, or lists anything but manifests.
     """
-    document = _document(index, INDEX, what)
-    found = []
-    for entry in document["manifests"]:
-        platform = _platform(entry.get("platform"))
-        attested = {**entry, "artifactType": "", "data": ""} if platform == UNKNOWN else entry
-        child = _descriptor(attested, what, index)
-        if platform != UNKNOWN and entry["mediaType"] not in MANIFEST_TYPES:
-            raise _malformed(what, index, f"it lists {entry['mediaType']!r} for {platform}")
-        found.append(Listed(child.digest, child.size, platform))
-    return tuple(found)
+    document = _document(index, INDEX_TYPES, what)
+    _check_no_artifact(document, index, what)
+    found = _entries(document, index, what)
+    for each in found:
+        if each.media_type in INDEX_TYPES:
+            raise _malformed(
+                what,
+                index,
+                f"it lists another index, {each.digest}",
+                "registries and programs differ in what they do with indexes in indexes: build the image for "
+                "all its platforms at once, as 'docker buildx build --platform' does",
+            )
+        if each.media_type not in MANIFEST_TYPES:
+            raise _malformed(
+                what,
+                index,
+                f"it lists {each.digest} for {each.platform} of the type {each.media_type!r}, not an image",
+            )
+    return found
 
 
 def platform_digest(index: RawManifest, platform: str, what: str) -> tuple[str, int]:
@@ -245,80 +302,102 @@ def platform_digest(index: RawManifest, platform: str, what: str) -> tuple[str, 
     return real[0].digest, real[0].size
 
 
-def read_blobs(manifest: RawManifest, what: str) -> tuple[Descriptor, ...]:
-    """Return the config and the layers of any manifest, also of one that is no image.
+def _document(manifest: RawManifest, kinds: Sequence[str], what: str) -> dict[str, Any]:
+    """Parse a manifest or index. What does not say its media type has the one by which it is listed or sent.
 
-    Raises:
-        IntegrityError: It is malformed.
+    Registries take that of OCI's formats (image specification, "mediaType"), not of Docker's.
     """
-    try:
-        document = strict_json(manifest.data, _IT, maps=True)
-        if not isinstance(document, dict):
-            raise IntegrityError(f"{_IT} is not a JSON object")
-        check_shape(document, MANIFEST, _IT)
-    except IntegrityError as error:
-        raise _malformed(what, manifest, error.message) from error
-    return tuple(
-        _descriptor({**each, "artifactType": "", "data": ""}, what, manifest)
-        for each in [document["config"], *document["layers"]]
-    )
-
-
-def _document(manifest: RawManifest, shape: Fields, what: str) -> dict[str, Any]:
+    kind = manifest.media_type
+    if kind not in kinds:
+        expected = "index" if kinds == INDEX_TYPES else "image manifest"
+        raise _malformed(what, manifest, f"its media type {kind!r} is not that of an {expected}")
     try:
         document = strict_json(manifest.data, _IT, maps=True)
         if not isinstance(document, dict) or document.get("schemaVersion") != 2:
             raise IntegrityError(f"{_IT} is not a JSON object of schemaVersion 2")
-        check_shape(document, shape, _IT)
-        for name in ("artifactType", "subject"):
-            if document.get(name):
-                raise IntegrityError(f"{_IT} has {name!r}: it is not an image")
+        check_shape(document, INDEX if manifest.is_index else MANIFEST, _IT)
     except IntegrityError as error:
         raise _malformed(what, manifest, error.message) from error
-    if document.get("mediaType") != manifest.media_type:
-        raise _malformed(
-            what,
-            manifest,
-            f"it says {document.get('mediaType')!r}, but the registry says {manifest.media_type!r}",
-        )
+    own = document.get("mediaType") or ("" if kind in {DOCKER_MANIFEST, DOCKER_LIST} else kind)
+    if own != kind:
+        says = f"says {own!r}" if own else "has no 'mediaType', as Docker's formats must"
+        raise _malformed(what, manifest, f"it {says}, but it is listed or sent as {kind!r}")
     return document
 
 
-def _descriptor(value: Any, what: str, manifest: RawManifest) -> Descriptor:
-    try:
-        check_descriptor(value, "a descriptor in it")
-    except IntegrityError as error:
-        raise _malformed(what, manifest, error.message) from error
-    if not is_digest(value["digest"]):
-        raise _malformed(
-            what,
-            manifest,
-            f"a descriptor in it has the digest {value['digest'][:100]!r}, which is not a sha256 digest",
-        )
-    return Descriptor(value["digest"], value["size"], _COMPRESSIONS.get(value["mediaType"], "none"))
+def _check_no_artifact(document: dict[str, Any], manifest: RawManifest, what: str) -> None:
+    for name in ("artifactType", "subject"):
+        if document.get(name):
+            raise _malformed(what, manifest, f"it has {name!r}: it is not an image")
 
 
-def _platform(value: Any) -> str:
-    if not isinstance(value, dict):
-        return "an unstated platform"
-    parts = [value.get("os"), value.get("architecture"), value.get("variant")]
-    return "/".join(str(part) for part in parts if part)
+def _content(document: dict[str, Any], manifest: RawManifest, what: str, *, attested: bool) -> Content:
+    config = _descriptor(document["config"], "its config", manifest, what, attested=attested)
+    layers = [
+        _descriptor(layer, f"its layer {number}", manifest, what, attested=attested)
+        for number, layer in enumerate(document["layers"], 1)
+    ]
+    subject = document.get("subject")
+    about = subject and _descriptor(subject, "its subject", manifest, what, attested=attested).digest
+    return Content(config, tuple(layers), about or "")
 
 
-def same_platform(found: str, wanted: str) -> bool:
-    """Whether the platforms are the same for Docker and skopeo; the default variant may be left out."""
-    return _usual(found) == _usual(wanted)
-
-
-def _usual(platform: str) -> str:
-    return f"{platform}/{_VARIANTS[platform]}" if platform in _VARIANTS else platform
-
-
-def _malformed(what: str, manifest: RawManifest, why: str) -> IntegrityError:
-    return IntegrityError(
-        f"{what}: the manifest {manifest.digest} cannot be used: {why}",
-        hint="do not release it, and find out who pushed this manifest",
+def _entries(document: dict[str, Any], index: RawManifest, what: str) -> tuple[Listed, ...]:
+    return tuple(
+        _listed(entry, f"entry {number} of its list", index, what)
+        for number, entry in enumerate(document["manifests"], 1)
     )
+
+
+def _listed(entry: dict[str, Any], where: str, index: RawManifest, what: str) -> Listed:
+    stated = entry.get("platform") or {}
+    os, architecture, variant = (stated.get(name) or "" for name in ("os", "architecture", "variant"))
+    platform = "/".join(part for part in (os, architecture, variant) if part) or _UNSTATED
+    read = _descriptor(entry, where, index, what, attested=platform == UNKNOWN)
+    normal = normalise(os, architecture, variant) if os or architecture else None
+    return Listed(read.digest, read.size, read.media_type, platform, normal, read.annotations)
+
+
+def _descriptor(
+    value: dict[str, Any], where: str, manifest: RawManifest, what: str, *, attested: bool
+) -> Descriptor:
+    """Read a descriptor, whose shape was checked.
+
+    That of an attestation may state what kind of artifact it leads to, and hold a copy of its content: no
+    program runs either.
+    """
+    try:
+        if attested:
+            _check_copy(value, where)
+        check_descriptor({**value, "data": "", "artifactType": ""} if attested else value, where)
+        if not is_digest(value["digest"]):
+            raise IntegrityError(
+                f"{where} has the digest {value['digest'][:100]!r}, which is not a sha256 digest"
+            )
+    except IntegrityError as error:
+        raise _malformed(what, manifest, error.message, error.hint) from error
+    kind = value["mediaType"]
+    return Descriptor(
+        value["digest"],
+        value["size"],
+        _COMPRESSIONS.get(kind, "none"),
+        kind,
+        value.get("annotations") or {},
+    )
+
+
+def _check_copy(value: dict[str, Any], where: str) -> None:
+    try:
+        copy = base64.b64decode(value.get("data") or "", validate=True)
+    except ValueError as error:
+        raise IntegrityError(f"'data' of {where} is not base64") from error
+    if copy and sha256_digest(copy) != value["digest"]:
+        raise IntegrityError(f"'data' of {where} does not have its digest, {value['digest']}")
+
+
+def _malformed(what: str, manifest: RawManifest, why: str, hint: str | None = "") -> IntegrityError:
+    kind = "index" if manifest.is_index else "manifest"
+    return IntegrityError(f"{what}: the {kind} {manifest.digest} cannot be used: {why}", hint=hint or _HINT)
 
 
 def is_index(media_type: str | None) -> bool:

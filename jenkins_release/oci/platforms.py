@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from jenkins_release.base.errors import ConfigurationError
 
 _PART = re.compile(r"[A-Za-z0-9_.-]+")
+_VARIANTS = {"linux/arm64": "v8", "linux/arm": "v7"}
+"""The default variant of each architecture."""
 _ARCHITECTURES = {
     "x86_64": ("amd64", ""),
     "x86-64": ("amd64", ""),
@@ -38,11 +40,6 @@ class Platform:
 
     def __str__(self) -> str:
         return "/".join(part for part in (self.os, self.architecture, self.variant) if part)
-
-    @property
-    def is_unknown(self) -> bool:
-        """Whether it is ``unknown/unknown``, the platform that BuildKit gives to attestations."""
-        return (self.os, self.architecture) == ("unknown", "unknown")
 
 
 def normalise(os: str, architecture: str, variant: str = "") -> Platform:
@@ -73,3 +70,15 @@ def parse_platform(value: str) -> Platform:
             hint="write linux/amd64 or linux/arm64",
         )
     return normalise(*parts)
+
+
+def same_platform(stated: str, wanted: str) -> bool:
+    """Whether Docker and skopeo take what an index states for the wanted platform.
+
+    The default variant may be left out. Docker also takes other spellings, skopeo and Podman do not.
+    """
+    return _usual(stated) == _usual(wanted)
+
+
+def _usual(platform: str) -> str:
+    return f"{platform}/{_VARIANTS[platform]}" if platform in _VARIANTS else platform

@@ -182,7 +182,7 @@ def read_artifact(manifest: RawManifest, what: str) -> ArtifactContent:
     return ArtifactContent(subject["digest"], kind, layer["mediaType"], layer["digest"], layer["size"])
 
 
-def read_index(data: bytes, what: str) -> tuple[Referrer, ...]:
+def read_referrers(data: bytes, what: str) -> tuple[Referrer, ...]:
     """Read a list of referrers: an answer of the API, or the index under the tag of a subject.
 
     Raises:

@@ -5,7 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from jenkins_release.oci.manifests import UNKNOWN, Content, Listed, RawManifest, read_blobs, read_content
+from jenkins_release.oci.manifests import (
+    UNKNOWN,
+    Content,
+    Listed,
+    RawManifest,
+    read_attestation,
+    read_content,
+)
 
 
 @dataclass(frozen=True)
@@ -34,10 +41,8 @@ def read_listed(entry: Listed, manifest: RawManifest, what: str) -> StoredManife
     Raises:
         IntegrityError: It is malformed; of an image, everything is checked.
     """
-    blobs = [blob.digest for blob in read_blobs(manifest, what)]
-    if entry.runs:
-        read_content(manifest, what)
-    return StoredManifest(entry.digest, entry.platform, tuple(blobs))
+    content = (read_content if entry.runs else read_attestation)(manifest, what)
+    return StoredManifest(entry.digest, entry.platform, tuple(part.digest for part in content.parts))
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from jenkins_release.base.errors import RemoteError
 from jenkins_release.base.strict_json import check_shape, strict_json
 from jenkins_release.base.waits import Limits
 from jenkins_release.http.exchange import Exchange, NoAnswer, exchange, location, open_session
-from jenkins_release.oci.manifests import ACCEPTED_TYPES
+from jenkins_release.oci.manifests import ACCEPTED_TYPES, MAX_MANIFEST_BYTES
 from jenkins_release.oci.shapes import MANIFEST
 from jenkins_release.registry.protocol import RegistryLogin, RepositoryNotFound
 from jenkins_release.registry.token import read_token
@@ -33,8 +33,6 @@ _DENIED = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOpera
 _UNKNOWN = frozenset({"UnrecognizedClientException", "InvalidClientTokenId", "InvalidAccessKeyId"})
 _ABSENT = frozenset({"RepositoryNotFoundException", "ImageNotFoundException"})
 _ATTEMPTS = 2
-_MOST_MANIFEST = 4 * 1024 * 1024
-"""The largest that registries must accept (OCI Distribution Specification, "Pushing Manifests")."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +130,7 @@ class KeyAccess:
         accepted = {"Accept": ", ".join(ACCEPTED_TYPES)}
         with self._get(self._login, f"/v2/{repository}/manifests/{reference}", what, accepted) as answer:
             if answer.status == 200:
-                manifest = answer.body(_MOST_MANIFEST)
+                manifest = answer.body(MAX_MANIFEST_BYTES)
             else:
                 refused = refusal(answer.told(), what)
                 if answer.status in {401, 403}:

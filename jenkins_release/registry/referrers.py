@@ -21,7 +21,7 @@ from jenkins_release.oci.manifests import (
     is_digest,
     sha256_digest,
 )
-from jenkins_release.oci.referrers import MOST_REFERRERS, Referrer, Subject, read_index
+from jenkins_release.oci.referrers import MOST_REFERRERS, Referrer, Subject, read_referrers
 from jenkins_release.registry.protocol import Listing, RepositoryNotFound
 from jenkins_release.registry.transport import Transport, refusal
 
@@ -71,7 +71,7 @@ class RegistryReferrers:
                 return None
             if answer.status != requests.codes.ok:
                 raise refusal(answer, what)
-            page = read_index(answer.body, f"the list of what refers to {repository}@{subject.digest}")
+            page = read_referrers(answer.body, f"the list of what refers to {repository}@{subject.digest}")
             found |= {each.digest: each for each in page}
             target = self._next(answer, what)
             if len(found) > MOST_REFERRERS:
@@ -103,7 +103,7 @@ class RegistryReferrers:
                 f"{repository}:{subject.tag} is {index.media_type!r}, expected an index of referrers",
                 hint="remove the tag, if nothing else needs it",
             )
-        found = read_index(index.data, f"the index {repository}:{subject.tag}")
+        found = read_referrers(index.data, f"the index {repository}:{subject.tag}")
         return _of_type({each.digest: each for each in found}.values(), artifact_type)
 
     def manifest(self, repository: str, reference: str) -> RawManifest | None:

@@ -17,6 +17,7 @@ from tests.fixtures.archives import (
     INDEX_TYPE,
     MANIFEST_TYPE,
     OciLayout,
+    bend,
     blob_path,
     docker_members,
     join,
@@ -31,6 +32,8 @@ AMD64 = {"os": "linux", "architecture": "amd64"}
 ARM64 = {"os": "linux", "architecture": "arm64", "variant": "v8"}
 ARM7 = {"os": "linux", "architecture": "arm", "variant": "v7"}
 BOTH = ("linux/amd64", "linux/arm64")
+DOCKER = "application/vnd.docker.distribution.manifest.v2+json"
+DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
 FOREIGN = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
 
 
@@ -149,8 +152,54 @@ def test_an_attestation_as_an_artifact_is_carried():
     document["config"]["data"] = base64.b64encode(b"[]").decode()
     built.entries[-1] = built.made.put(to_json(document), MANIFEST_TYPE, **_attests(built.amd))
     built.made.index.clear()
-    with pytest.raises(IntegrityError, match=r"'data' of config of manifest .* does not have its digest"):
+    with pytest.raises(
+        IntegrityError, match=r"cannot be used: 'data' of its config does not have its digest"
+    ):
         whole(built.layout())
+
+
+@pytest.mark.parametrize("said", [None, "", "nothing"])
+def test_what_does_not_say_its_media_type_is_what_lists_it_says(said: str | None):
+    """The specification says that it should; registries, Docker and skopeo go by the descriptor."""
+
+    def forget(document: dict[str, Any]) -> None:
+        del document["mediaType"]
+        if said != "nothing":
+            document["mediaType"] = said
+
+    (index,) = whole(bend(Built().layout(), "all", forget)).indexes
+    assert index.index.media_type == INDEX_TYPE
+    manifests = [*(image.manifest for image in index.images), *(each.manifest for each in index.attestations)]
+    assert [each and each.media_type for each in manifests] == [MANIFEST_TYPE] * 4
+
+
+def _bent(which: str, change: Callable[[dict[str, Any]], object], listed_as: str = "") -> OciLayout:
+    return bend(Built().layout(), which, change, listed_as)
+
+
+def _without_type(document: dict[str, Any]) -> None:
+    del document["mediaType"]
+
+
+def _grown(document: dict[str, Any]) -> None:
+    """As many annotations as no registry takes."""
+    document["annotations"] = {"filler": "x" * (4 << 20)}
+
+
+def _artifact(document: dict[str, Any]) -> None:
+    document["artifactType"] = "application/vnd.example"
+
+
+def _referrer(document: dict[str, Any]) -> None:
+    document["subject"] = {"mediaType": MANIFEST_TYPE, "digest": sha256(b"x"), "size": 1}
+
+
+def _respelled(document: dict[str, Any]) -> None:
+    document["manifests"][0]["platform"]["architecture"] = "x86_64"
+
+
+def _listed_twice() -> OciLayout:
+    return _with(lambda built: {**built.arm, "platform": ARM7})
 
 
 def _attests(about: dict[str, Any]) -> dict[str, Any]:
@@ -328,6 +377,78 @@ WRONG: dict[str, tuple[Callable[[], OciLayout], tuple[str, ...], type[ReleaseErr
         BOTH,
         IntegrityError,
         "for unknown/unknown with vnd.docker.reference.type None",
+    ),
+    "Docker's manifest without a media type": (
+        lambda: _bent("image", _without_type, DOCKER),
+        BOTH,
+        IntegrityError,
+        r"the manifest sha256:\w{64} cannot be used: it has no 'mediaType', as Docker's formats must",
+    ),
+    "Docker's index without a media type": (
+        lambda: _bent("index", _without_type, DOCKER_LIST),
+        BOTH,
+        IntegrityError,
+        r"the index sha256:\w{64} cannot be used: it has no 'mediaType', as Docker's formats must",
+    ),
+    "Docker's manifest with layers of OCI": (
+        lambda: _bent("image", lambda d: d.update(mediaType=DOCKER), DOCKER),
+        BOTH,
+        IntegrityError,
+        "one of its layers is 'application/vnd.oci.image.layer.v1.tar",
+    ),
+    "an index that is an artifact": (
+        lambda: _bent("index", _artifact),
+        BOTH,
+        IntegrityError,
+        "it has 'artifactType': it is not an image",
+    ),
+    "an index that refers to an image": (
+        lambda: _bent("index", _referrer),
+        BOTH,
+        IntegrityError,
+        "it has 'subject': it is not an image",
+    ),
+    "an image that is an artifact": (
+        lambda: _bent("image", _artifact),
+        BOTH,
+        IntegrityError,
+        "it has 'artifactType': it is not an image",
+    ),
+    "an attestation of schema 1": (
+        lambda: _bent("attestation", lambda d: d.update(schemaVersion=1)),
+        BOTH,
+        IntegrityError,
+        "not a JSON object of schemaVersion 2",
+    ),
+    "an index larger than registries accept": (
+        lambda: _bent("index", _grown),
+        BOTH,
+        IntegrityError,
+        r"the manifest sha256:\w{64} has 4\d{6} bytes, expected at most 4194304, which registries accept$",
+    ),
+    "an image larger than registries accept": (
+        lambda: _bent("image", _grown),
+        BOTH,
+        IntegrityError,
+        r"the manifest sha256:\w{64} has 4\d{6} bytes, expected at most 4194304, which registries accept$",
+    ),
+    "an attestation larger than registries accept": (
+        lambda: _bent("attestation", _grown),
+        BOTH,
+        IntegrityError,
+        r"the manifest sha256:\w{64} has 4\d{6} bytes, expected at most 4194304, which registries accept$",
+    ),
+    "a platform that only Docker finds": (
+        lambda: _bent("index", _respelled),
+        BOTH,
+        IntegrityError,
+        "for linux/x86_64, expected linux/amd64$",
+    ),
+    "a manifest for two platforms": (
+        _listed_twice,
+        (*BOTH, "linux/arm/v7"),
+        IntegrityError,
+        r"twice, the second time for linux/arm/v7$",
     ),
     "another kind of manifest": (
         lambda: _with(lambda b: {**b.amd, "mediaType": "application/vnd.cncf.helm.config.v1+json"}),

@@ -279,7 +279,7 @@ def test_a_manifest_whose_config_is_of_another_type_is_refused(stated):
     layout = OciLayout()
     evil, good = _image_of(layout, "application/x-config"), layout.image([BASE], stated=AMD64)
     layout.name(layout.nested({**evil, **({"platform": stated} if stated else {})}, good), NAME)
-    with pytest.raises(IntegrityError, match="a config of the type 'application/x-config', which is no"):
+    with pytest.raises(IntegrityError, match="its config is 'application/x-config', not an image's"):
         read(join(layout.members()))
 
 

@@ -27,6 +27,7 @@ from jenkins_release.sandbox.ecr.faults import Fault
 from jenkins_release.sandbox.ecr.state import ScanOrder
 from jenkins_release.sandbox.process import find_program
 from jenkins_release.sandbox.sample_layout import PLATFORMS, write_layout
+from tests.fixtures.archives import OciLayout, bend, join, open_layout, to_json
 from tests.fixtures.command import fails
 from tests.fixtures.damage import flip
 from tests.fixtures.raw_server import RawServer, Request, Speech, answer
@@ -37,6 +38,7 @@ from tests.promotion.test_direct import _login, uploaded
 from tests.release.boundaries import Moment, watched_services
 
 BASE, OWN = 3 << 20, 2 << 20
+EXPORT = ("candidate", "export", "--version", "8.1.0", "--build", "42")
 
 
 @pytest.fixture
@@ -303,6 +305,125 @@ class TestExport:
         ]
         loaded = product.ok("candidate", "load", "8.1.0/42")["images"]
         assert [each.get("platform") for each in loaded] == ["linux/amd64", None]
+
+
+def forget_type(document: dict[str, Any]) -> None:
+    """As programs write that go by what lists a document."""
+    del document["mediaType"]
+
+
+def without_types(layout: OciLayout) -> OciLayout:
+    """Return what programs write that go by what lists a document."""
+    return bend(layout, "all", forget_type)
+
+
+def with_artifacts(layout: OciLayout) -> OciLayout:
+    """Return attestations as BuildKit writes them with ``oci-artifact=true``."""
+    (top,) = layout.index
+    listed = json.loads(layout.blobs[top["digest"]])["manifests"]
+    images = iter(entry for entry in listed if entry["platform"]["os"] != "unknown")
+    replaced: list[str] = []
+    empty = {**layout.put(b"{}", "application/vnd.oci.empty.v1+json"), "data": "e30="}
+
+    def change(document: dict[str, Any]) -> None:
+        about = next(images)
+        document["artifactType"] = "application/vnd.docker.attestation.manifest.v1+json"
+        document["subject"] = {name: about[name] for name in ("mediaType", "digest", "size")}
+        replaced.append(document["config"]["digest"])
+        document["config"] = empty
+
+    bent = bend(layout, "attestation", change)
+    for digest in replaced:
+        del bent.blobs[digest]
+    return bent
+
+
+def with_one_attestation(layout: OciLayout) -> OciLayout:
+    """Return a layout whose index lists the same attestation for both images."""
+    same = layout.put(b'{"_type": "https://in-toto.io/Statement/v0.1"}', "application/vnd.in-toto+json")
+
+    def change(document: dict[str, Any]) -> None:
+        unnamed.extend(each["digest"] for each in (document["config"], *document["layers"]))
+        document |= {"config": same, "layers": [same]}
+
+    unnamed: list[str] = []
+    bent = bend(layout, "attestation", change)
+    for digest in unnamed:
+        bent.blobs.pop(digest, None)
+    return bent
+
+
+class TestOddLayouts:
+    """What the export accepts, the promotion takes; and whoever reads it afterwards."""
+
+    @pytest.mark.parametrize("odd", [without_types, with_artifacts, with_one_attestation])
+    def test_it_is_carried_to_the_end(
+        self, built: Product, odd: Callable[[OciLayout], OciLayout], tmp_path: Path
+    ):
+        """Byte for byte, through every check."""
+        file = built.folder / "out" / "rms.tar"
+        file.write_bytes(join(odd(open_layout(file.read_bytes())).members()))
+        built.export()
+        image = image_of(built)
+        for words in (("candidate", "verify"), ("candidate", "load")):
+            built.ok(*words, "8.1.0/42")
+        built.sign_off()
+        built.ok("promote", "run", "8.1.0/42")
+        data = file.read_bytes()
+        assert held(built) == {
+            each["digest"]: data[each["offset"] : each["offset"] + each["size"]]
+            for each in (image["index"], *manifests_of(image))
+        }
+        assert built.tags()[f"{built.prefix}/rms"] == {"8.1.0": image["index"]["digest"]}
+        assert not built.ok("promote", "run", "8.1.0/42")["changed"]
+        login = _login(built)
+        environ = {
+            "JENKINS_RELEASE_REGISTRY_USER": login["username"],
+            "JENKINS_RELEASE_REGISTRY_PASSWORD": login["password"],
+        }
+        bundle = tmp_path / "attestations.jsonl"
+        built.ok("release", "attestations", "8.1.0", "--out", str(bundle))
+        keys = ("--trusted-keys", str(built.folder / "keys"), "--bundle", str(bundle))
+        archive = ("--archive", str(built.candidate() / image["archive"]))
+        names = [f"{uri(built)}:8.1.0", f"{uri(built)}@{image['platforms'][0]['manifest']['digest']}"]
+        images = [word for name in names for word in ("--image", name)]
+        assert built.run("verify", *keys, *images, *archive, **environ).status == 0
+        built.ok("release", "attach", "8.1.0")
+        words = ("release", "withdraw", "8.1.0", "--reason", "holds a customer's data")
+        built.ok(*words)
+        built.ok(*words, "--delete", "--confirm", "8.1.0/42")
+        assert held(built) == {}
+
+    def test_an_image_for_one_platform_without_media_types(self, built: Product):
+        """QA signs its manifest as it is."""
+        file = build(built, platforms=["linux/amd64"], attested=False, indexed=False)
+        layout = open_layout(file.read_bytes())
+        (entry,) = layout.index
+        document = json.loads(layout.blobs.pop(entry["digest"]))
+        forget_type(document)
+        layout.index = [{**entry, **layout.put(to_json(document), entry["mediaType"])}]
+        file.write_bytes(join(layout.members()))
+        built.edit(f"platforms = {json.dumps(PLATFORMS)}", 'platforms = ["linux/amd64"]')
+        built.export()
+        built.sign_off()
+        built.ok("promote", "run", "8.1.0/42")
+        assert held(built) == {layout.index[0]["digest"]: to_json(document)}
+
+    def test_what_no_registry_takes_is_refused_before_qa_tests_it(self, built: Product):
+        """The message names file, image, document and what to do."""
+        file = built.folder / "out" / "rms.tar"
+        layout = open_layout(file.read_bytes())
+        bent = bend(layout, "index", lambda index: index.update(artifactType="application/vnd.example"))
+        file.write_bytes(join(bent.members()))
+        done = built.run(*EXPORT, "--from", str(built.folder))
+        digest = bent.index[0]["digest"]
+        fails(
+            done,
+            4,
+            f"out/rms.tar: skydrm/rms:8.1.0-42: the index {digest} cannot be used: it has 'artifactType'",
+            "build the image again",
+        )
+        assert not built.candidate().exists()
 
 
 class TestLoad:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -11,12 +12,14 @@ from botocore.stub import ANY, Stubber
 from jenkins_release.aws import aws_client
 from jenkins_release.base.errors import IntegrityError, RemoteError
 from jenkins_release.oci.manifests import (
+    DOCKER_LIST,
     DOCKER_MANIFEST,
     OCI_INDEX,
     OCI_MANIFEST,
     RawManifest,
     platform_digest,
     read_content,
+    read_index,
     sha256_digest,
 )
 from jenkins_release.registry import EcrRegistry, RepositoryNotFound
@@ -239,7 +242,6 @@ SOUND_INDEX = {
         (SOUND | {"manifests": []}, "'manifests', which belongs to another kind"),
         (SOUND | {"fsLayers": []}, "'fsLayers', which belongs to another kind"),
         (SOUND | {"mediaType": DOCKER_MANIFEST}, "it says"),
-        ({k: v for k, v in SOUND.items() if k != "mediaType"}, "it says None"),
         (SOUND | {"layers": None}, "no 'layers', expected a list"),
         (SOUND | {"layers": {}}, "expected a list"),
         (SOUND | {"layers": [descriptor(-1)]}, "a size of -1"),
@@ -280,6 +282,19 @@ def test_a_layer_of_oci_in_a_manifest_of_docker_is_refused(compression: str) -> 
     }
     with pytest.raises(IntegrityError, match="one of its layers is"):
         read_content(raw(document, DOCKER_MANIFEST), "skydrm/rms 8.1.0")
+
+
+@pytest.mark.parametrize("said", [{}, {"mediaType": None}, {"mediaType": ""}])
+def test_a_media_type_may_be_missing_in_ocis_formats(said: dict[str, Any]) -> None:
+    """The registry says it; Docker's own formats are not taken by registries without it."""
+    sound = {name: value for name, value in SOUND.items() if name != "mediaType"} | said
+    assert read_content(raw(sound), "x") == read_content(raw(SOUND), "x")
+    index = {name: value for name, value in SOUND_INDEX.items() if name != "mediaType"} | said
+    assert platform_digest(raw(index, OCI_INDEX), "linux/arm64", "x") == (ABSENT, 1)
+    for document, kind in ((sound, DOCKER_MANIFEST), (index, DOCKER_LIST)):
+        read = read_content if kind == DOCKER_MANIFEST else read_index
+        with pytest.raises(IntegrityError, match=f"has no 'mediaType', as .* sent as '{re.escape(kind)}'"):
+            read(raw(document, kind), "skydrm/rms 8.1.0")
 
 
 def test_an_unknown_media_type_is_refused() -> None:

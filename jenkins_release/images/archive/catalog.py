@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from jenkins_release.base.errors import IntegrityError
+from jenkins_release.base.strict_json import strict_json
 from jenkins_release.images.archive.blobs import Blob
-from jenkins_release.images.archive.documents import parse_document
 from jenkins_release.images.archive.limits import ArchiveLimits
 from jenkins_release.images.archive.tar import Kind, TarMember
+from jenkins_release.oci.manifests import Descriptor, Listed, RawManifest, check_manifest_size
 
 _OLD_LAYER = re.compile(r"[0-9a-f]{64}/layer\.tar")
 _MAX_NAME, _MAX_PART = 2048, 255
 BLOB_FOLDER = "blobs/sha256/"
 """Where an OCI layout keeps its blobs (image-layout.md, "Blobs")."""
+_Read = TypeVar("_Read")
 
 
 class Catalog:
@@ -32,6 +35,7 @@ class Catalog:
         self._links: dict[str, str] = {}
         self._folders: set[str] = set()
         self._parsed: dict[str, Any] = {}
+        self._manifests: dict[tuple[object, str, str], Any] = {}
         self._named: set[str] = set()
 
     def __contains__(self, name: str) -> bool:
@@ -153,9 +157,37 @@ class Catalog:
         """Whether the OCI layout holds the blob."""
         return BLOB_FOLDER + digest.removeprefix("sha256:") in self
 
-    def blob_of(self, digest: str, wanted_by: str) -> Blob:
-        """Return a blob of the OCI layout. Raises IntegrityError if it is missing."""
-        return self.blob(BLOB_FOLDER + digest.removeprefix("sha256:"), wanted_by)
+    def stored(self, named: Descriptor | Listed, wanted_by: str) -> Blob:
+        """Return a blob of the OCI layout. Raises IntegrityError if it is missing, or has another size."""
+        blob = self.blob(BLOB_FOLDER + named.digest.removeprefix("sha256:"), wanted_by)
+        if blob.size != named.size:
+            raise IntegrityError(
+                f"{wanted_by} gives {named.digest} a size of {named.size} bytes, found {blob.size}"
+            )
+        return blob
+
+    def manifest(
+        self, listed: Listed, read: Callable[[RawManifest, str], _Read], wanted_by: str, what: str
+    ) -> _Read:
+        """Read a manifest or index of the OCI layout as whoever gets it from a registry.
+
+        Args:
+            listed: What lists it says of it.
+            read: A reader of :mod:`jenkins_release.oci.manifests`.
+            wanted_by: The document that lists it, for messages.
+            what: Which image it is, for messages.
+
+        Raises:
+            IntegrityError: It is missing, malformed, or larger than registries accept.
+        """
+        blob = self.stored(listed, wanted_by)
+        key = (read, blob.digest, listed.media_type)
+        if key not in self._manifests:
+            check_manifest_size(blob.digest, blob.size, what)
+            data = self.content(blob)
+            self._manifests[key] = read(RawManifest(blob.digest, listed.media_type, data), what)
+        found: _Read = self._manifests[key]
+        return found
 
     def kept(self, digest: str) -> bytes:
         """Return the bytes of a document by its digest. Raises IntegrityError if it is missing."""
@@ -165,11 +197,17 @@ class Catalog:
         raise IntegrityError(f"the archive has no document with the digest {digest}")
 
     def document(self, blob: Blob) -> Any:
-        """Return a file's JSON.
+        """Return a file's JSON; its shape must be checked.
 
         Raises:
             IntegrityError: It is too large, or is not JSON.
         """
+        if blob.name not in self._parsed:
+            self._parsed[blob.name] = strict_json(self.content(blob), blob.name, maps=True)
+        return self._parsed[blob.name]
+
+    def content(self, blob: Blob) -> bytes:
+        """Return the bytes of a document. Raises IntegrityError if it cannot be one."""
         if blob.document is None:
             what = (
                 f"has {blob.size} bytes, expected at most {self._limits.document_bytes}"
@@ -177,9 +215,7 @@ class Catalog:
                 else "does not begin like one, or the archive's documents are too large in total"
             )
             raise IntegrityError(f"{blob.name} should be a JSON document but {what}")
-        if blob.name not in self._parsed:
-            self._parsed[blob.name] = parse_document(blob.name, blob.document)
-        return self._parsed[blob.name]
+        return blob.document
 
     def _follow(self, name: str) -> Blob:
         target = self._links.get(name, name)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from jenkins_release.base.errors import IntegrityError
 from jenkins_release.images.archive.blobs import Blob, as_layer
 from jenkins_release.images.archive.catalog import Catalog
-from jenkins_release.images.archive.documents import check_digest
+from jenkins_release.oci.manifests import is_digest
 from jenkins_release.oci.platforms import Platform, normalise
 from jenkins_release.oci.shapes import check_config
 from jenkins_release.records.archive_index import ArchivedImage, ArchivedLayer
@@ -49,7 +49,10 @@ def read_config(catalog: Catalog, blob: Blob) -> ImageConfig:
     if platform.os and platform.os != os:
         raise IntegrityError(f"{where} has the os {os[:60]!r}, expected {platform.os!r}")
     for diff_id in diff_ids:
-        check_digest(diff_id, f"a diff_id of {where}")
+        if not is_digest(diff_id):
+            raise IntegrityError(
+                f"a diff_id of {where} is {diff_id[:100]!r}, expected sha256: and 64 hexadecimal digits"
+            )
     return ImageConfig(blob, platform, tuple(diff_ids))
 
 

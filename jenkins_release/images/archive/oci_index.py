@@ -10,28 +10,24 @@ docs/attestations/attestation-storage.md.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from jenkins_release.base.errors import ConfigurationError, IntegrityError
 from jenkins_release.images.archive.blobs import Blob
 from jenkins_release.images.archive.catalog import Catalog
 from jenkins_release.images.archive.config import read_config
-from jenkins_release.images.archive.descriptors import (
-    LayoutEntry,
-    attestation_descriptors,
-    check_own_type,
-    check_size,
-    read_attested,
-    read_descriptor,
-    read_index,
-    read_manifest,
-    reference_of,
-)
 from jenkins_release.images.archive.oci_layout import INDEX, layout_entries, platform_image
-from jenkins_release.oci.manifests import CONFIG_TYPES, INDEX_TYPES, MANIFEST_TYPES
-from jenkins_release.oci.platforms import Platform
+from jenkins_release.images.archive.references import reference_of
+from jenkins_release.oci.manifests import (
+    INDEX_TYPES,
+    Content,
+    Listed,
+    read_attestation,
+    read_content,
+    read_index,
+)
+from jenkins_release.oci.platforms import Platform, same_platform
 from jenkins_release.records.archive_index import (
     ArchivedAttestation,
     ArchivedBlob,
@@ -69,7 +65,7 @@ def read_whole_layout(
     entries = layout_entries(catalog)
     names = [reference_of(entry) for entry in entries]
     if len(set(names)) < len(names):
-        platforms = ", ".join(str(entry.platform or "an unstated platform") for entry in entries)
+        platforms = ", ".join(str(entry.normal or entry.platform) for entry in entries)
         raise IntegrityError(
             f"{INDEX} lists several images for one name, for {platforms}",
             hint="build the image for all its platforms at once: 'docker buildx build --platform' puts an "
@@ -87,76 +83,84 @@ def read_whole_layout(
     return images, indexes
 
 
-def _single(catalog: Catalog, entry: LayoutEntry, references: Sequence[str], label: str) -> ArchivedImage:
-    manifest, config = _manifest(catalog, entry, INDEX)
-    platform = entry.platform or read_config(catalog, catalog.blob_of(config.digest, label)).platform
-    image = platform_image(catalog, label, entry, platform, config, references)
-    return replace(image, manifest=_archived(manifest, entry.media_type))
+def _single(catalog: Catalog, entry: Listed, references: Sequence[str], label: str) -> ArchivedImage:
+    content = catalog.manifest(entry, read_content, INDEX, label)
+    platform = entry.normal or read_config(catalog, catalog.stored(content.config, label)).platform
+    image = platform_image(catalog, label, entry, platform, content, references)
+    return replace(image, manifest=_archived(catalog.stored(entry, INDEX), entry.media_type))
 
 
 def _index(
-    catalog: Catalog, top: LayoutEntry, reference: str, label: str, wanted: Sequence[Platform]
+    catalog: Catalog, top: Listed, reference: str, label: str, wanted: Sequence[Platform]
 ) -> ArchivedIndex:
-    blob = catalog.blob_of(top.digest, INDEX)
-    check_size(top, blob.size, INDEX)
     where = f"index {top.digest}"
-    document = catalog.document(blob)
-    check_own_type(document, top, INDEX)
-    entries = list(attestation_descriptors(read_index(document, where), "manifests", where))
-    for entry in entries:
-        _check_entry(entry, label, where)
-    _check_all_there(catalog, entries, label)
-    listed = [entry for entry in entries if not _is_attestation(entry)]
-    _check_platforms(label, [str(entry.platform) for entry in listed], wanted)
-    images = tuple(_child(catalog, entry, label, where) for entry in listed)
-    digests = {entry.digest for entry in listed}
+    entries = catalog.manifest(top, read_index, INDEX, label)
+    _check_entries(entries, label, where)
+    contents = _contents(catalog, entries, label, where)
+    platforms = {entry: entry.normal for entry in entries if entry.runs and entry.normal is not None}
+    _check_platforms(label, [*map(str, platforms.values())], wanted)
+    images = []
+    for entry, platform in platforms.items():
+        named = f"{label} for {platform}"
+        image = platform_image(catalog, named, entry, platform, contents[entry.digest], [])
+        images.append(replace(image, manifest=_archived(catalog.stored(entry, where), entry.media_type)))
     attestations = tuple(
-        _attestation(catalog, entry, where, digests) for entry in entries if _is_attestation(entry)
+        _attestation(catalog, entry, contents[entry.digest], where) for entry in entries if not entry.runs
     )
     references = (reference,) if reference else ()
-    return ArchivedIndex(references, _archived(blob, top.media_type), images, attestations)
+    index = _archived(catalog.stored(top, INDEX), top.media_type)
+    return ArchivedIndex(references, index, tuple(images), attestations)
 
 
-def _check_entry(entry: LayoutEntry, label: str, where: str) -> None:
-    if entry.media_type in INDEX_TYPES:
-        raise IntegrityError(
-            f"{label}: the {where} lists another index, {entry.digest}",
-            hint="registries and programs differ in what they do with indexes in indexes: build the image "
-            "for all its platforms at once, as 'docker buildx build --platform' does",
-        )
-    if entry.media_type not in MANIFEST_TYPES:
-        raise IntegrityError(
-            f"{label}: the {where} lists {entry.digest} of the type {entry.media_type!r}, not an image",
-            hint="programs treat it differently: do not load it, and find out who made the archive",
-        )
-    if entry.platform is None:
-        raise IntegrityError(
-            f"{label}: the {where} states no platform for {entry.digest}",
-            hint="Docker chooses by platform: build the image with 'docker buildx build --platform'",
-        )
-    if entry.platform.is_unknown != (entry.annotations.get(_KIND) == _ATTESTATION):
-        raise IntegrityError(
-            f"{label}: the {where} lists {entry.digest} for {entry.platform} with {_KIND} "
-            f"{entry.annotations.get(_KIND)!r}",
-            hint=f"what runs nowhere has the platform unknown/unknown and the annotation {_KIND}: "
-            f"{_ATTESTATION}, and nothing else has",
-        )
+def _check_entries(entries: Sequence[Listed], label: str, where: str) -> None:
+    images = {entry.digest for entry in entries if entry.runs}
+    seen: set[str] = set()
+    for entry in entries:
+        if entry.normal is None:
+            raise IntegrityError(
+                f"{label}: the {where} states no platform for {entry.digest}",
+                hint="Docker chooses by platform: build the image with 'docker buildx build --platform'",
+            )
+        if not same_platform(entry.platform, str(entry.normal)):
+            raise IntegrityError(
+                f"{label}: the {where} lists {entry.digest} for {entry.platform}, expected {entry.normal}",
+                hint="skopeo and Podman do not find another spelling: build the image with 'docker buildx "
+                "build --platform'",
+            )
+        if entry.runs == (entry.annotations.get(_KIND) == _ATTESTATION):
+            raise IntegrityError(
+                f"{label}: the {where} lists {entry.digest} for {entry.platform} with {_KIND} "
+                f"{entry.annotations.get(_KIND)!r}",
+                hint=f"what runs nowhere has the platform unknown/unknown and the annotation {_KIND}: "
+                f"{_ATTESTATION}, and nothing else has",
+            )
+        if not entry.runs and entry.annotations.get(_OF) not in images:
+            raise IntegrityError(
+                f"{label}: the {where} lists {entry.digest} as an attestation for "
+                f"{entry.annotations.get(_OF)}, which is no image in it",
+                hint="build again: attestations of another image would be released with this one",
+            )
+        if entry.runs and entry.digest in seen:
+            raise IntegrityError(
+                f"{label}: the {where} lists {entry.digest} twice, the second time for {entry.platform}",
+                hint="build each platform once, with 'docker buildx build --platform'",
+            )
+        seen.add(entry.digest)
 
 
-def _check_all_there(catalog: Catalog, entries: Sequence[LayoutEntry], label: str) -> None:
+def _contents(catalog: Catalog, entries: Sequence[Listed], label: str, where: str) -> dict[str, Content]:
+    """Read each manifest that an index lists, and check that all that they name is there."""
+    found: dict[str, Content] = {}
     missing = []
     for entry in entries:
-        what = (
-            f"the attestation for {entry.annotations.get(_OF)}" if _is_attestation(entry) else entry.platform
-        )
+        what = str(entry.normal) if entry.runs else f"the attestation for {entry.annotations.get(_OF)}"
         if not catalog.has_digest(entry.digest):
             missing.append(f"{entry.digest} ({what})")
             continue
-        where = f"manifest {entry.digest}"
-        document = read_manifest(catalog.document(catalog.blob_of(entry.digest, where)), where)
-        named = [document["config"]["digest"], *(layer["digest"] for layer in document["layers"])]
-        absent = [digest for digest in dict.fromkeys(named) if not catalog.has_digest(str(digest))]
-        missing += [f"{digest} ({what})" for digest in absent]
+        read = read_content if entry.runs else read_attestation
+        content = found[entry.digest] = catalog.manifest(entry, read, where, f"{label}: {what}")
+        named = dict.fromkeys(part.digest for part in content.parts)
+        missing += [f"{digest} ({what})" for digest in named if not catalog.has_digest(digest)]
     if missing:
         shown = ", ".join(missing[:_SHOWN])
         raise IntegrityError(
@@ -166,6 +170,7 @@ def _check_all_there(catalog: Catalog, entries: Sequence[LayoutEntry], label: st
             "machine: build with 'docker buildx build --platform ... --output type=oci,dest=FILE'",
             reasons=missing,
         )
+    return found
 
 
 def _check_platforms(label: str, found: Sequence[str], wanted: Sequence[Platform]) -> None:
@@ -186,72 +191,24 @@ def _check_platforms(label: str, found: Sequence[str], wanted: Sequence[Platform
         )
 
 
-def _child(catalog: Catalog, entry: LayoutEntry, label: str, where: str) -> ArchivedImage:
-    manifest, config = _manifest(catalog, entry, where)
-    assert entry.platform is not None  # _check_entry
-    image = platform_image(catalog, f"{label} for {entry.platform}", entry, entry.platform, config, [])
-    return replace(image, manifest=_archived(manifest, entry.media_type))
-
-
-def _manifest(catalog: Catalog, entry: LayoutEntry, parent: str) -> tuple[Blob, LayoutEntry]:
-    where = f"manifest {entry.digest}"
-    if entry.media_type not in MANIFEST_TYPES:
-        raise IntegrityError(f"{parent} lists {entry.digest} of the type {entry.media_type!r}, not an image")
-    blob = catalog.blob_of(entry.digest, parent)
-    check_size(entry, blob.size, parent)
-    document: dict[str, Any] = catalog.document(blob)
-    check_own_type(document, entry, parent)
-    config = read_descriptor(read_manifest(document, where)["config"], f"config of {where}")
-    for name in ("artifactType", "subject"):
-        if document.get(name):
-            raise IntegrityError(f"{where} has {name!r}: it is not an image")
-    if config.media_type not in CONFIG_TYPES:
-        raise IntegrityError(
-            f"{where} has a config of the type {config.media_type!r}, which is not an image's"
-        )
-    return blob, config
-
-
-def _attestation(catalog: Catalog, entry: LayoutEntry, where: str, images: set[str]) -> ArchivedAttestation:
-    of = entry.annotations.get(_OF)
-    if of not in images:
-        raise IntegrityError(
-            f"{where} lists {entry.digest} as an attestation for {of}, which is no image in it",
-            hint="build again: attestations of another image would be released with this one",
-        )
-    blob = catalog.blob_of(entry.digest, where)
-    check_size(entry, blob.size, where)
-    document = catalog.document(blob)
-    check_own_type(document, entry, where)
+def _attestation(catalog: Catalog, entry: Listed, content: Content, where: str) -> ArchivedAttestation:
+    of = entry.annotations[_OF]
     named = f"manifest {entry.digest}"
-    read_manifest(document, named)
-    subject = document.get("subject")
-    if subject and subject.get("digest") != of:
+    if content.subject not in {"", of}:
         raise IntegrityError(
-            f"{named} is about {subject.get('digest')}, but {where} says that it is about {of}",
+            f"{named} is about {content.subject}, but {where} says that it is about {of}",
             hint="build again: attestations of another image would be released with this one",
         )
     found: dict[str, tuple[ArchivedBlob, str]] = {}
-    for part, predicate in _parts(document, named):
-        held = catalog.blob_of(part.digest, named)
-        check_size(part, held.size, named)
-        found.setdefault(part.digest, (_archived(held, part.media_type), predicate))
+    for part in content.parts:
+        blob = _archived(catalog.stored(part, named), part.media_type)
+        found.setdefault(part.digest, (blob, part.annotations.get(_PREDICATE, "")))
     return ArchivedAttestation(
-        str(of),
-        _archived(blob, entry.media_type),
+        of,
+        _archived(catalog.stored(entry, where), entry.media_type),
         tuple(part for part, _ in found.values()),
         tuple(predicate for _, predicate in found.values()),
     )
-
-
-def _parts(document: dict[str, Any], where: str) -> Iterator[tuple[LayoutEntry, str]]:
-    yield read_attested(document["config"], f"config of {where}"), ""
-    for layer in attestation_descriptors(document, "layers", where):
-        yield layer, str(layer.annotations.get(_PREDICATE) or "")
-
-
-def _is_attestation(entry: LayoutEntry) -> bool:
-    return entry.platform is not None and entry.platform.is_unknown
 
 
 def _archived(blob: Blob, media_type: str) -> ArchivedBlob:

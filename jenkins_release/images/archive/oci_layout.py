@@ -15,18 +15,18 @@ from jenkins_release.base.errors import ConfigurationError, IntegrityError
 from jenkins_release.base.strict_json import check_shape
 from jenkins_release.images.archive.catalog import BLOB_FOLDER, Catalog
 from jenkins_release.images.archive.config import archived_image, match_layers, read_config
-from jenkins_release.images.archive.descriptors import (
-    LayoutEntry,
-    check_own_type,
-    check_size,
-    descriptors,
-    read_descriptor,
-    read_index,
-    read_manifest,
-    reference_of,
+from jenkins_release.images.archive.references import reference_of
+from jenkins_release.oci.manifests import (
+    ACCEPTED_TYPES,
+    INDEX_TYPES,
+    OCI_INDEX,
+    Content,
+    Listed,
+    RawManifest,
+    read_attestation,
+    read_content,
+    read_entries,
 )
-from jenkins_release.images.archive.documents import digest
-from jenkins_release.oci.manifests import ACCEPTED_TYPES, CONFIG_TYPES, INDEX_TYPES, LAYER_TYPES
 from jenkins_release.oci.platforms import Platform
 from jenkins_release.oci.shapes import LAYOUT as LAYOUT_SHAPE
 from jenkins_release.records.archive_index import ArchivedImage
@@ -57,9 +57,9 @@ class OciImage:
 
 @dataclass(frozen=True)
 class _Choice:
-    manifest: LayoutEntry
+    manifest: Listed
     platform: Platform
-    config: LayoutEntry | None
+    content: Content | None
 
 
 def read_oci_layout(catalog: Catalog, wanted: Platform | None, depth: int) -> list[OciImage]:
@@ -76,14 +76,13 @@ def read_oci_layout(catalog: Catalog, wanted: Platform | None, depth: int) -> li
     """
     found: list[OciImage] = []
     elsewhere: list[ConfigurationError] = []
-    for number, descriptor in enumerate(layout_entries(catalog), 1):
-        _name_all(catalog, descriptor, depth)
-        candidates = list(_candidates(catalog, descriptor, INDEX, depth))
+    for number, entry in enumerate(layout_entries(catalog), 1):
+        candidates = list(_candidates(catalog, entry, INDEX, depth))
         if not candidates:
             # Docker and skopeo find an image by its name, whatever its stated platform.
             raise IntegrityError(f"entry {number} of {INDEX} is an image for no platform", hint=_FOREIGN)
         try:
-            found.append(_image(catalog, descriptor, candidates, wanted))
+            found.append(_image(catalog, entry, candidates, wanted))
         except ConfigurationError as error:
             elsewhere.append(error)
     raise_all(elsewhere)
@@ -98,24 +97,23 @@ def read_every_image(catalog: Catalog, depth: int) -> list[ArchivedImage]:
     """
     found: dict[str, ArchivedImage] = {}
     for entry in layout_entries(catalog):
-        _name_all(catalog, entry, depth)
         reference = reference_of(entry)
         for choice in _candidates(catalog, entry, INDEX, depth):
-            if choice.config is None:
+            if choice.content is None:
                 continue
             image = platform_image(
                 catalog,
                 reference or entry.digest,
                 choice.manifest,
                 choice.platform,
-                choice.config,
+                choice.content,
                 [reference] if reference else [],
             )
             found.setdefault(image.config_digest, image)
     return list(found.values())
 
 
-def layout_entries(catalog: Catalog) -> list[LayoutEntry]:
+def layout_entries(catalog: Catalog) -> tuple[Listed, ...]:
     """Return what ``index.json`` lists.
 
     Raises:
@@ -125,8 +123,8 @@ def layout_entries(catalog: Catalog) -> list[LayoutEntry]:
     check_shape(layout, LAYOUT_SHAPE, LAYOUT)
     if (version := layout["imageLayoutVersion"]) != "1.0.0":
         raise IntegrityError(f"{LAYOUT} gives the version {version!r}, expected '1.0.0'")
-    index = read_index(catalog.document(catalog.blob(INDEX, "the archive")), INDEX)
-    found = list(descriptors(index, "manifests", INDEX))
+    blob = catalog.blob(INDEX, "the archive")
+    found = read_entries(RawManifest(blob.digest, OCI_INDEX, catalog.content(blob)), INDEX)
     if not found:
         raise IntegrityError(
             f"{INDEX} lists no images", hint="Docker 25 wrote such archives: update Docker and save again"
@@ -134,20 +132,18 @@ def layout_entries(catalog: Catalog) -> list[LayoutEntry]:
     return found
 
 
-def _image(
-    catalog: Catalog, top: LayoutEntry, candidates: list[_Choice], wanted: Platform | None
-) -> OciImage:
+def _image(catalog: Catalog, top: Listed, candidates: list[_Choice], wanted: Platform | None) -> OciImage:
     reference = reference_of(top)
     label = reference or top.digest
     chosen = _choose(label, candidates, wanted)
-    if chosen.config is None:
+    if chosen.content is None:
         raise IntegrityError(f"{label}: the manifest {chosen.manifest.digest} is not in the archive")
     image = platform_image(
-        catalog, label, chosen.manifest, chosen.platform, chosen.config, [reference] if reference else []
+        catalog, label, chosen.manifest, chosen.platform, chosen.content, [reference] if reference else []
     )
     return OciImage(
         image,
-        frozenset(c.config.digest for c in candidates if c.config),
+        frozenset(c.content.config_digest for c in candidates if c.content),
         tuple(dict.fromkeys((top.digest, chosen.manifest.digest))),
     )
 
@@ -155,9 +151,9 @@ def _image(
 def platform_image(
     catalog: Catalog,
     label: str,
-    entry: LayoutEntry,
+    entry: Listed,
     platform: Platform,
-    config_entry: LayoutEntry,
+    content: Content,
     references: Sequence[str],
 ) -> ArchivedImage:
     """Read the image of one platform: its config and layers, each compared with what the manifest says.
@@ -165,38 +161,29 @@ def platform_image(
     Args:
         catalog: The archive's members.
         label: The image, for messages.
-        entry: Leads to the manifest, which was read before.
+        entry: Lists the manifest.
         platform: The platform that the index gives it.
-        config_entry: The manifest's config.
+        content: What the manifest names.
         references: Names of the image.
 
     Raises:
         IntegrityError: A config or layer is missing or wrong.
     """
     where = f"manifest {entry.digest}"
-    config_blob = catalog.blob_of(config_entry.digest, where)
-    check_size(config_entry, config_blob.size, where)
-    config = read_config(catalog, config_blob)
+    config = read_config(catalog, catalog.stored(content.config, where))
     if (config.platform.os, config.platform.architecture) != (platform.os, platform.architecture):
         raise IntegrityError(
-            f"{label}: the index says {platform}, but {config_blob.name} says {config.platform}",
+            f"{label}: the index says {platform}, but {config.blob.name} says {config.platform}",
             hint="programs choose by the index and run by the config: build the image again",
         )
-    layers = []
-    manifest = catalog.document(catalog.blob_of(entry.digest, label))
-    for descriptor in descriptors(manifest, "layers", where):
-        if descriptor.media_type not in LAYER_TYPES:
-            raise IntegrityError(f"{where} has a layer of the type {descriptor.media_type!r}")
-        layer = catalog.blob_of(descriptor.digest, where)
-        check_size(descriptor, layer.size, where)
-        layers.append(layer)
+    layers = [catalog.stored(layer, where) for layer in content.blobs]
     return archived_image(
         references, config, platform, match_layers(config, layers, where, repacked=catalog.repacked)
     )
 
 
 def _choose(label: str, candidates: list[_Choice], wanted: Platform | None) -> _Choice:
-    present = [c for c in candidates if c.config]
+    present = [c for c in candidates if c.content]
     available = sorted({c.platform for c in present})
     if wanted is None:
         if len(available) != 1:
@@ -245,55 +232,37 @@ def _listed(platforms: list[Platform]) -> str:
     return ", ".join(str(each) or "an unstated platform" for each in platforms) or "none of its platforms"
 
 
-def _candidates(catalog: Catalog, descriptor: LayoutEntry, parent: str, depth: int) -> Iterator[_Choice]:
-    platform = descriptor.platform
-    if platform is not None and platform.is_unknown:
-        return
-    if descriptor.media_type not in ACCEPTED_TYPES:
+def _candidates(catalog: Catalog, entry: Listed, parent: str, depth: int) -> Iterator[_Choice]:
+    """Yield the images that an entry leads to, and count all that it leads to as named by a document."""
+    if entry.runs and entry.media_type not in ACCEPTED_TYPES:
         # skopeo chooses by platform, and then detects by itself what the document is.
         raise IntegrityError(
-            f"{parent} lists {descriptor.digest} of the type {descriptor.media_type!r}, not an image",
-            hint=_FOREIGN,
+            f"{parent} lists {entry.digest} of the type {entry.media_type!r}, not an image", hint=_FOREIGN
         )
-    if not catalog.has_digest(descriptor.digest):
-        if parent == INDEX or platform is None:
-            catalog.blob_of(descriptor.digest, parent)
-        else:
-            yield _Choice(descriptor, platform, None)
+    if not catalog.has_digest(entry.digest):
+        if entry.runs and (parent == INDEX or entry.normal is None):
+            catalog.stored(entry, parent)
+        elif entry.runs and entry.normal is not None:
+            yield _Choice(entry, entry.normal, None)
         return
-    where = f"manifest {descriptor.digest}"
-    blob = catalog.blob_of(descriptor.digest, parent)
-    check_size(descriptor, blob.size, parent)
-    document = catalog.document(blob)
-    check_own_type(document, descriptor, parent)
-    if descriptor.media_type in INDEX_TYPES:
+    where = f"manifest {entry.digest}"
+    if entry.media_type in INDEX_TYPES:
         if depth == 0:
             raise IntegrityError(f"{parent} has too many nested indexes")
-        for child in descriptors(read_index(document, where), "manifests", where):
-            yield from _candidates(catalog, child, where, depth - 1)
-        return
-    config = read_descriptor(read_manifest(document, where)["config"], f"config of {where}")
-    if config.media_type not in CONFIG_TYPES:
-        raise IntegrityError(
-            f"{where} has a config of the type {config.media_type!r}, which is not an image's", hint=_FOREIGN
-        )
-    if platform is None:
-        platform = read_config(catalog, catalog.blob_of(config.digest, where)).platform
-    yield _Choice(descriptor, platform, config)
-
-
-def _name_all(catalog: Catalog, descriptor: LayoutEntry, depth: int) -> None:
-    """Count what a descriptor leads to as named, including attestations and other platforms."""
-    if depth < 0 or not catalog.has_digest(descriptor.digest):
-        return
-    where = f"manifest {descriptor.digest}"
-    blob = catalog.blob_of(descriptor.digest, where)
-    if descriptor.media_type not in ACCEPTED_TYPES:
-        return
-    document = catalog.document(blob)
-    if descriptor.media_type in INDEX_TYPES:
-        for child in descriptors(read_index(document, where), "manifests", where):
-            _name_all(catalog, child, depth - 1)
+        for child in catalog.manifest(entry, read_entries, parent, parent):
+            choices = _candidates(catalog, child, where, depth - 1)
+            yield from [each for each in choices if entry.runs]
+    elif entry.runs:
+        content = catalog.manifest(entry, read_content, parent, parent)
+        _name_parts(catalog, content)
+        platform = entry.normal or read_config(catalog, catalog.stored(content.config, where)).platform
+        yield _Choice(entry, platform, content)
+    elif entry.media_type in ACCEPTED_TYPES:
+        _name_parts(catalog, catalog.manifest(entry, read_attestation, parent, parent))
     else:
-        for entry in [read_manifest(document, where)["config"], *document["layers"]]:
-            catalog.name(BLOB_FOLDER + digest(entry, "digest", where).removeprefix("sha256:"))
+        catalog.stored(entry, parent)
+
+
+def _name_parts(catalog: Catalog, content: Content) -> None:
+    for part in content.parts:
+        catalog.name(BLOB_FOLDER + part.digest.removeprefix("sha256:"))

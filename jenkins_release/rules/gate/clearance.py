@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from jenkins_release.base.errors import ConfigurationError, IntegrityError
-from jenkins_release.oci.manifests import UNKNOWN, same_platform, sha256_digest
-from jenkins_release.oci.platforms import parse_platform
+from jenkins_release.base.errors import IntegrityError
+from jenkins_release.oci.manifests import UNKNOWN, sha256_digest
+from jenkins_release.oci.platforms import same_platform
 from jenkins_release.records.candidate import (
     Candidate,
     CandidateImage,
@@ -97,7 +97,7 @@ def listed_difference(listed: Sequence[StoredManifest], record: MultiPlatformRec
     for each in listed:
         known = images.get(each.digest)
         if (known is None) != (each.platform == UNKNOWN) or (
-            known and not _runs_on(each.platform, known.platform)
+            known and not same_platform(each.platform, known.platform)
         ):
             stated = "an attestation" if known is None else known.platform
             return f"{where} lists {each.digest} for {each.platform}, candidate.json has it for {stated}"
@@ -108,13 +108,6 @@ def listed_difference(listed: Sequence[StoredManifest], record: MultiPlatformRec
         if not same:
             return f"{where} lists {each.digest} with another config or other layers than candidate.json"
     return ""
-
-
-def _runs_on(stated: str, recorded: str) -> bool:
-    try:
-        return parse_platform(stated) == parse_platform(recorded)
-    except ConfigurationError:
-        return False
 
 
 def described(stored: StoredImage) -> str:

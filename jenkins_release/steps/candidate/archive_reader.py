@@ -11,7 +11,7 @@ from jenkins_release.base.errors import IntegrityError
 from jenkins_release.base.stream import at_most
 from jenkins_release.base.strict_json import MAX_JSON_BYTES, strict_json
 from jenkins_release.images import ArchiveIndex, ArchiveReader, CompressedArchive
-from jenkins_release.oci.manifests import MAX_MANIFEST_BYTES, RawManifest, read_index, sha256_digest
+from jenkins_release.oci.manifests import RawManifest, check_manifest_size, read_index, sha256_digest
 from jenkins_release.oci.platforms import normalise
 from jenkins_release.oci.shapes import check_config
 from jenkins_release.records.archive_index import ArchivedImage, ArchivedIndex
@@ -116,12 +116,7 @@ def read_stored(archive: str, blob: StoredBlob, opened: OpenCandidate, services:
     """
     path = f"{services.candidates.folder(opened.ref)}/{archive}"
     shown = services.candidates.shown(opened.ref, archive)
-    if blob.size > MAX_MANIFEST_BYTES:
-        raise IntegrityError(
-            f"{shown}: the manifest {blob.digest} has {blob.size} bytes, expected at most "
-            f"{MAX_MANIFEST_BYTES}, which registries accept",
-            hint="build the image with fewer platforms or layers",
-        )
+    check_manifest_size(blob.digest, blob.size, shown)
 
     def read() -> bytes:
         pieces = services.share.read(path, offset=blob.offset, length=blob.size)

@@ -119,7 +119,9 @@ class DirectPusher:
                 what, self._services.blobs.put_manifest, repository, blob.digest, blob.media_type, data
             )
 
-        map_parallel(put, image.manifests, workers=self._services.configuration.promote.workers)
+        # An index may list the same attestation for several images.
+        manifests = {blob.digest: blob for blob in image.manifests}
+        map_parallel(put, manifests.values(), workers=self._services.configuration.promote.workers)
         data = read_stored(image.archive, image.index, self._opened, self._services)
         return RawManifest(image.index.digest, image.index.media_type, data)
 
