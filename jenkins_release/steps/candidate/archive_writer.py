@@ -26,7 +26,7 @@ from jenkins_release.records.candidate import (
 from jenkins_release.share.staging import Staging
 from jenkins_release.steps.candidate.index_record import index_record
 from jenkins_release.steps.candidate.known_layers import KnownLayers, Stretch
-from jenkins_release.steps.candidate.layer_reuse import LayerGuess, NotReusable, ReusingWriter, check_guesses
+from jenkins_release.steps.candidate.layer_reuse import LayerGuess, ReusingWriter, check_guesses, write_usable
 from jenkins_release.steps.candidate.read_back import read_back
 from jenkins_release.steps.candidate.whole_archive import write_whole
 from jenkins_release.steps.context.services import Services
@@ -132,20 +132,16 @@ def write_archive(
             written.
         RemoteError: Daemon or share failed.
     """
-    while True:
-        try:
-            written = _write(path, images, platforms, known, staging, services)
-            _require_unmoved(images, services)
-            if services.configuration.export.read_back:
-                with services.progress.task(f"read back {path}", written.index.size) as task:
-                    read_back(staging.path(path), written.index, written.copied, services, task.advance)
-            _tell_beginnings(written.index)
-            return written
-        except NotReusable as error:
-            origins = ", ".join(sorted({stretch.origin for stretch in error.stretches}))
-            _log.warning("layers of %s are not re-used, %s is written again: %s", origins, path, error.why)
-            known = known.without(error.stretches)
-            staging.remove(path)
+
+    def write(known: KnownLayers) -> WrittenArchive:
+        written = _write(path, images, platforms, known, staging, services)
+        _require_unmoved(images, services)
+        read_back(path, written.index, written.copied, staging, services)
+        return written
+
+    written = write_usable(path, known, write, staging)
+    _tell_beginnings(written.index)
+    return written
 
 
 def _write(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,12 +18,10 @@ from jenkins_release.records.candidate import CandidateImage, ImageRecord, Manif
 from jenkins_release.share.staging import Staging
 from jenkins_release.steps.candidate.index_record import index_record, layer_records
 from jenkins_release.steps.candidate.known_layers import KnownLayers
-from jenkins_release.steps.candidate.layer_reuse import NotReusable
+from jenkins_release.steps.candidate.layer_reuse import write_usable
 from jenkins_release.steps.candidate.read_back import read_back
 from jenkins_release.steps.candidate.whole_archive import WholeArchive, write_whole
 from jenkins_release.steps.context.services import Services
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -96,22 +93,15 @@ def write_built(
         RemoteError: The share failed.
     """
     file = str(built.local.path)
-    while True:
-        try:
-            with _named(file):
-                written = write_whole(
-                    path, built.local.pieces(), file, built.platforms, known, staging, services
-                )
-            record = _record(name, path, built, written)
-            if services.configuration.export.read_back:
-                with services.progress.task(f"read back {path}", written.index.size) as task:
-                    read_back(staging.path(path), written.index, written.copied, services, task.advance)
-            return written, record
-        except NotReusable as error:
-            origins = ", ".join(sorted({stretch.origin for stretch in error.stretches}))
-            _log.warning("layers of %s are not re-used, %s is written again: %s", origins, path, error.why)
-            known = known.without(error.stretches)
-            staging.remove(path)
+
+    def write(known: KnownLayers) -> tuple[WholeArchive, CandidateImage]:
+        with _named(file):
+            written = write_whole(path, built.local.pieces(), file, built.platforms, known, staging, services)
+        record = _record(name, path, built, written)
+        read_back(path, written.index, written.copied, staging, services)
+        return written, record
+
+    return write_usable(path, known, write, staging)
 
 
 @contextmanager

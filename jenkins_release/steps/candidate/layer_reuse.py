@@ -6,8 +6,10 @@ copies them from where they are. So the hash says what must be on the share, who
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable, Collection, Iterable
+from typing import TypeVar
 
 from jenkins_release.base.errors import ReleaseError
 from jenkins_release.images.archive.catalog import BLOB_FOLDER
@@ -15,8 +17,11 @@ from jenkins_release.images.archive.limits import ArchiveLimits
 from jenkins_release.images.archive.tar import Kind, TarMember, TarStream
 from jenkins_release.records.archive_index import ArchiveIndex
 from jenkins_release.share.protocol import Share, ShareFull, Writer
+from jenkins_release.share.staging import Staging
 from jenkins_release.steps.candidate.known_layers import LEAST, KnownLayers, Stretch
 
+_log = logging.getLogger(__name__)
+_Written = TypeVar("_Written")
 _HEAD = 64 << 10
 """Bytes at the beginning of a layer that are compared; no known layer is smaller."""
 
@@ -208,3 +213,24 @@ def check_guesses(copied: dict[int, Stretch], index: ArchiveIndex) -> None:
     wrong = [stretch for offset, stretch in copied.items() if digests.get(offset) != stretch.digest]
     if wrong:
         raise NotReusable(wrong, "another layer has the same size and beginning")
+
+
+def write_usable(
+    path: str, known: KnownLayers, write: Callable[[KnownLayers], _Written], staging: Staging
+) -> _Written:
+    """Write an archive; again, without them, as long as known layers turn out not to be usable.
+
+    Args:
+        path: Its path below the candidate's folder.
+        known: Layers on the share that may occur in it.
+        write: Writes it with the help of known layers, and checks it.
+        staging: The candidate being written.
+    """
+    while True:
+        try:
+            return write(known)
+        except NotReusable as error:
+            origins = ", ".join(sorted({stretch.origin for stretch in error.stretches}))
+            _log.warning("layers of %s are not re-used, %s is written again: %s", origins, path, error.why)
+            known = known.without(error.stretches)
+            staging.remove(path)

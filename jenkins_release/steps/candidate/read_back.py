@@ -9,6 +9,7 @@ from jenkins_release.base.errors import IntegrityError
 from jenkins_release.base.stream import at_most
 from jenkins_release.images import ArchiveIndex
 from jenkins_release.share.protocol import Share
+from jenkins_release.share.staging import Staging
 from jenkins_release.steps.candidate.known_layers import Stretch
 from jenkins_release.steps.candidate.layer_reuse import NotReusable
 from jenkins_release.steps.context.services import Services
@@ -18,24 +19,28 @@ def read_back(
     path: str,
     index: ArchiveIndex,
     copied: Mapping[int, Stretch],
+    staging: Staging,
     services: Services,
-    advance: Callable[[int], None],
 ) -> None:
-    """Compare what the share holds with what was written.
+    """Compare what the share holds with what was written, if the configuration wants that.
 
     Args:
-        path: The archive, below the share's root.
+        path: The archive, below the candidate's folder.
         index: What was written.
         copied: The layers in it that the server copied.
-        services: Where to read.
-        advance: Called with the bytes of each piece.
+        staging: The candidate being written.
+        services: Where to read; configuration and progress.
 
     Raises:
         NotReusable: A copied layer is not what its candidate recorded, so the archive is unusable.
         IntegrityError: The share has something else than what was written.
         RemoteError: The share failed.
     """
-    found = hash_of(services.share, path, advance, expected=index.size)
+    if not services.configuration.export.read_back:
+        return
+    with services.progress.task(f"read back {path}", index.size) as task:
+        path = staging.path(path)
+        found = hash_of(services.share, path, task.advance, expected=index.size)
     if found == (index.size, index.sha256):
         return
     damaged = [
