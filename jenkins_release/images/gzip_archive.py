@@ -124,7 +124,7 @@ class GzipArchive:
         What ``index.json`` lists is from the old archive: it identifies the images, but is not in the new
         one.
         """
-        return ArchiveIndex(size, sha256, self.images, listed=self._reader.finish().listed)
+        return ArchiveIndex(size, sha256, self.images, image_ids=self._reader.finish().image_ids)
 
     def _read(self, source: Iterable[bytes]) -> None:
         try:

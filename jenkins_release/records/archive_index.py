@@ -118,8 +118,8 @@ class ArchiveIndex:
         images: The images in the archive's order, one for each config digest.
         others: Config digests of the same images for other platforms, whose layers were not read. On a
             machine of such a platform, Docker with containerd's image store runs them.
-        listed: Digests of what ``index.json`` lists under a name, and of the image's manifest in it: Docker
-            with containerd's image store names the image by one of them. Empty without that document.
+        image_ids: Digests of what ``index.json`` lists under a name, and of the image's manifest in it:
+            Docker with containerd's image store names the image by one of them. Empty without that document.
         indexes: The images for several platforms, if the archive is kept as it is.
     """
 
@@ -127,5 +127,5 @@ class ArchiveIndex:
     sha256: str
     images: tuple[ArchivedImage, ...]
     others: tuple[str, ...] = ()
-    listed: Mapping[str, tuple[str, ...]] = field(default_factory=dict, compare=False)
+    image_ids: Mapping[str, tuple[str, ...]] = field(default_factory=dict, compare=False)
     indexes: tuple[ArchivedIndex, ...] = ()

@@ -47,12 +47,12 @@ class OciImage:
         image: The image.
         configs: Config digests of every platform under the same name, to compare with ``manifest.json``,
             which names the platform of the machine that saved the image.
-        listed: Digest that ``index.json`` lists, and that of the image's manifest if the first is an index.
+        image_ids: Digest that ``index.json`` lists, and that of the manifest if the first is an index.
     """
 
     image: ArchivedImage
     configs: frozenset[str]
-    listed: tuple[str, ...]
+    image_ids: tuple[str, ...]
 
 
 @dataclass(frozen=True)

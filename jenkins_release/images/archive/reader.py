@@ -100,7 +100,7 @@ class ArchiveReader:
         self._failure: ReleaseError | None = None
         self._index: ArchiveIndex | None = None
         self._others: tuple[str, ...] = ()
-        self._listed: dict[str, tuple[str, ...]] = {}
+        self._image_ids: dict[str, tuple[str, ...]] = {}
         self._indexes: tuple[ArchivedIndex, ...] = ()
 
     def __enter__(self) -> ArchiveReader:
@@ -153,7 +153,7 @@ class ArchiveReader:
             self._catch_up(0)
             sha256 = "" if self._sha256 is None else self._sha256.hexdigest()
             self._index = ArchiveIndex(
-                self._tar.offset, sha256, images, self._others, self._listed, self._indexes
+                self._tar.offset, sha256, images, self._others, self._image_ids, self._indexes
             )
             self._stop_worker()
         return self._index
@@ -188,7 +188,7 @@ class ArchiveReader:
             if docker is not None:
                 _compare(docker, [(entry.image.references, entry.configs) for entry in oci])
             images = _merge(entry.image for entry in oci)
-            self._listed = {name: entry.listed for entry in oci for name in entry.image.references}
+            self._image_ids = {name: entry.image_ids for entry in oci for name in entry.image.references}
             every = frozenset().union(*(entry.configs for entry in oci))
             self._others = tuple(sorted(every - {image.config_digest for image in images}))
             return images

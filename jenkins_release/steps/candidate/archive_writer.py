@@ -72,9 +72,9 @@ class WrittenArchive:
             raise _moved(
                 local, f"its config was {local.config_digest}, but the archive has {found.config_digest}"
             )
-        listed = self.index.listed.get(local.reference, ())
-        if not local.config_digest and listed and local.image_id not in (*listed, found.config_digest):
-            raise _moved(local, f"it was {local.image_id}, but the archive has {' with '.join(listed)}")
+        ids = self.index.image_ids.get(local.reference, ())
+        if not local.config_digest and ids and local.image_id not in (*ids, found.config_digest):
+            raise _moved(local, f"it was {local.image_id}, but the archive has {' with '.join(ids)}")
         layers = tuple(
             LayerRecord(
                 diff_id=layer.diff_id,
