@@ -26,6 +26,7 @@ from jenkins_release.base.signals import (
 )
 from jenkins_release.cli.main import Carried, cli
 from jenkins_release.cli.output import tell
+from jenkins_release.cli.terminal import BOTTOM
 
 if TYPE_CHECKING:
     from jenkins_release.cli.runtime import Runtime
@@ -65,6 +66,7 @@ def main(
 
                     runtime = Runtime(environ, pin_file)
                     teller.enter_context(WaitTeller(sys.stderr))
+                    BOTTOM.open()
                     last_words(lambda number: _speak(number == signal.SIGTERM, runtime))
                 ended = _run(words, runtime)
                 status = ended if isinstance(ended, int) else 0
@@ -153,6 +155,7 @@ def _ended_by_signal(error: BaseException, runtime: Runtime | None) -> int:
 
 def _speak(terminated: bool, runtime: Runtime | None) -> None:
     word = "terminated" if terminated else "interrupted"
+    BOTTOM.close()
     tell(fresh_line(sys.stderr.isatty()) + word, err=True)
     if runtime is not None:
         runtime.result_only(Interrupted(word, hint="Run the same command again to continue."))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import click
 
 from jenkins_release.base.text import plain, size
+from jenkins_release.cli.terminal import BOTTOM
 
 __all__ = ["bullets", "counted", "plain", "rate", "size", "table", "tell"]
 
@@ -21,7 +22,7 @@ def tell(text: str, *, err: bool = False) -> None:
         err: Whether they go to stderr.
     """
     try:
-        click.echo(text, err=err)
+        BOTTOM.above(lambda: click.echo(text, err=err))
     except (OSError, ValueError) as error:
         if not err:
             tell(f"warning: stdout cannot be written: {getattr(error, 'strerror', None) or error}", err=True)

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
-from typing import TYPE_CHECKING, ClassVar, TextIO
+from typing import ClassVar, TextIO
 
 from jenkins_release.base.errors import without_secrets
+from jenkins_release.base.moments import duration
 from jenkins_release.base.progress import Progress, Task
+from jenkins_release.base.text import shortened
 from jenkins_release.base.waits import Wait, active
-from jenkins_release.cli.output import rate, size
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
+from jenkins_release.cli.output import plain, rate, size
+from jenkins_release.cli.terminal import BOTTOM, coloured, terminal
 
 STEP_PERCENT = 10
 STEP_SECONDS = 15.0
@@ -26,6 +29,11 @@ WAIT_SECONDS = 3.0
 """A wait is reported once it is longer than this, and then as often as anything else."""
 _LOOK_SECONDS = 0.5
 """How often to check for a wait to report."""
+_RATE_SECONDS = 10.0
+"""The rate of a live row is that of the last seconds, so that it shows when a server becomes slow."""
+_BAR, _LEAST_BAR, _LEAST_TITLE = 30, 8, 12
+"""Characters of a bar, and the fewest of a bar and of a title."""
+_MOST_WAITS = 3
 
 
 def long_wait() -> Wait | None:
@@ -48,7 +56,7 @@ def _until(wait: Wait) -> str:
 def _tell(stream: TextIO, line: str) -> None:
     """Write a line. A full disk or a closed pipe is not a failure of the transfer."""
     with suppress(OSError, ValueError):
-        print(line, file=stream, flush=True)
+        BOTTOM.above(lambda: print(line, file=stream, flush=True))
 
 
 class WaitTeller:
@@ -76,19 +84,13 @@ class WaitTeller:
     def _look(self) -> None:
         while not self._ended.wait(_LOOK_SECONDS):
             wait, now = long_wait(), time.monotonic()
-            if wait is None or _LiveBars.shown or any(each.stands_still for each in list(_Stall.named)):
+            if wait is None or BOTTOM.shown or any(each.stands_still for each in list(_Stall.named)):
                 continue
             # Another wait for the same thing is not news: code that polls every few seconds waits all the
             # time.
             if wait.what != self._told or now - self._last >= STEP_SECONDS:
                 self._told, self._last = wait.what, now
                 _tell(self._stream, wait_text(wait))
-
-
-class _LiveBars:
-    """How many bars are on the terminal."""
-
-    shown = 0
 
 
 class _Stall:
@@ -230,60 +232,201 @@ class PlainProgress:
 
 
 class LiveProgress:
-    """Progress bars on a terminal."""
+    """Progress on a terminal: a row at its bottom for each running transfer.
+
+    Args:
+        stream: The terminal.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
 
     @contextmanager
     def task(self, title: str, total: int | None = None) -> Iterator[Task]:
-        """Begin a transfer with its own bar."""
-        from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            DownloadColumn,
-            TextColumn,
-            TimeElapsedColumn,
-            TimeRemainingColumn,
-            TransferSpeedColumn,
-        )
-        from rich.progress import Progress as Bars
-        from rich.text import Text
-
-        wait = _Stall(time.monotonic)
-
-        class WithWait(Bars):
-            def get_renderables(self) -> Iterator[RenderableType]:
-                yield from super().get_renderables()
-                if text := wait.told():
-                    yield Text(text)
-
-        columns = (
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            DownloadColumn(),
-            TransferSpeedColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-        )
-        _LiveBars.shown += 1
+        """Begin a transfer with its own row."""
+        row = Row(title, total)
+        _BARS.begin(row, self._stream)
         try:
-            with WithWait(*columns, console=Console(stderr=True), transient=True) as bars:
-                yield _BarTask(bars.advance, bars.add_task(title, total=total), wait)
+            yield row
         finally:
-            wait.ended()
-            _LiveBars.shown -= 1
+            _BARS.end(row)
 
 
-class _BarTask:
-    def __init__(self, advance: Callable[..., None], ident: int, wait: _Stall) -> None:
-        self._advance = advance
-        self._ident = ident
-        self._wait = wait
-        self.waits_for = wait.waits_for
+class _Meter:
+    """How fast a number grows, over the last seconds."""
+
+    def __init__(self) -> None:
+        self._seen: deque[tuple[float, int]] = deque()
+
+    def rate(self, count: int) -> float:
+        """Note the number now, and return how much it grows in a second."""
+        now = time.monotonic()
+        self._seen.append((now, count))
+        while now - self._seen[0][0] > _RATE_SECONDS:
+            self._seen.popleft()
+        first, began = self._seen[0]
+        return max(count - began, 0) / (now - first) if now - first >= 1.0 else 0.0
+
+
+class Row:
+    """A transfer and what its row shows.
+
+    Args:
+        title: What is moved.
+        total: Total bytes, if known.
+    """
+
+    def __init__(self, title: str, total: int | None) -> None:
+        self.title = plain(title)
+        self.total = total
+        self.done = 0
+        self.wait = _Stall(time.monotonic)
+        self.waits_for = self.wait.waits_for
+        self._lock = threading.Lock()
+        self._meter = _Meter()
 
     def advance(self, count: int) -> None:
-        self._wait.moved()
-        self._advance(self._ident, count)
+        """Count bytes."""
+        with self._lock:
+            self.done += count
+        self.wait.moved()
+
+    def cells(self) -> _Cells:
+        """Return what the row shows now."""
+        return _cells(self.title, self.done, self.total, self._meter)
+
+
+@dataclass(frozen=True)
+class _Cells:
+    title: str
+    share: float | None
+    percent: str
+    left: str
+    rate: str
+    amount: str
+
+
+def _cells(title: str, done: int, total: int | None, meter: _Meter) -> _Cells:
+    speed, left = meter.rate(done), ""
+    if total is None:
+        return _Cells(title, None, "", "", f"{size(speed)}/s", size(done))
+    share = min(max(done / total, 0.0), 1.0) if total else 1.0
+    if speed and done < total:
+        left = f"{duration((total - done) / speed)} left"
+    return _Cells(
+        title, share, f"{int(100 * share)} %", left, f"{size(speed)}/s", f"{size(done)} of {size(total)}"
+    )
+
+
+class _Bars:
+    """The rows of the transfers that run, their total, and what they wait for."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._rows: list[Row] = []
+        self._stream: TextIO = sys.stderr
+        self._ended = self._ended_total = 0
+        self._meter = _Meter()
+
+    def begin(self, row: Row, stream: TextIO) -> None:
+        """Show a row; the first one begins the display."""
+        with self._lock:
+            self._rows.append(row)
+            if len(self._rows) == 1:
+                self._ended, self._ended_total, self._meter, self._stream = 0, 0, _Meter(), stream
+                BOTTOM.show(stream, self.lines)
+
+    def end(self, row: Row) -> None:
+        """Remove a row; the last one ends the display."""
+        row.wait.ended()
+        with self._lock:
+            self._rows.remove(row)
+            self._ended += row.done
+            self._ended_total += row.done if row.total is None else row.total
+            if not self._rows:
+                BOTTOM.hide()
+
+    def lines(self, width: int, height: int) -> list[str]:
+        """Return the rows for a width and a greatest number of lines."""
+        rows = list(self._rows)  # without the lock: who holds it may wait for the one that draws
+        waits = [shortened(text, width) for text in dict.fromkeys(self._waits(rows)) if text][:_MOST_WAITS]
+        several = len(rows) > 1
+        room = max(height - len(waits) - several, 1)
+        shown = rows if len(rows) <= room else rows[: max(room - 1, 1)]
+        cells = [row.cells() for row in shown]
+        more = len(rows) - len(shown)
+        if several:
+            cells.append(self._total(rows))
+        lines = _laid_out(cells, width, self._stream)
+        if more and height > 2:
+            lines.insert(len(shown), shortened(f"... and {more} more", width))
+        return [*lines, *waits][-height:]
+
+    def _total(self, rows: Sequence[Row]) -> _Cells:
+        done = self._ended + sum(row.done for row in rows)
+        total = self._ended_total
+        for row in rows:
+            if row.total is None:
+                return _cells("total", done, None, self._meter)
+            total += row.total
+        return _cells("total", done, total, self._meter)
+
+    def _waits(self, rows: Sequence[Row]) -> Iterator[str]:
+        for row in rows:
+            text = row.wait.told()
+            named = len(rows) > 1 and row.wait.stands_still
+            yield f"{row.title}: {text}" if text and named else text
+
+
+def _laid_out(cells: Sequence[_Cells], width: int, stream: TextIO) -> list[str]:
+    """Return rows with equal columns: what does not fit is left out, the least important first."""
+    room = width - _LEAST_TITLE
+    columns = []
+    for name in ("percent", "left", "rate", "amount"):
+        values = [getattr(each, name) for each in cells]
+        if needed := max(map(len, values)):
+            if needed + 2 > room:
+                break
+            room -= needed + 2
+            columns.append([value.rjust(needed) for value in values])
+    wanted = max(len(each.title) for each in cells)
+    titles = min(wanted, room + min(_LEAST_TITLE, width))
+    bar = min(room + _LEAST_TITLE - titles - 2, _BAR)
+    lines = []
+    for place, each in enumerate(cells):
+        parts = [_middle_cut(each.title, titles).ljust(titles)]
+        if bar >= _LEAST_BAR:
+            parts.append(_bar(each.share, bar, stream))
+        lines.append("  ".join([*parts, *(column[place] for column in columns)]))
+    return lines
+
+
+def _bar(share: float | None, width: int, stream: TextIO) -> str:
+    full, empty = ("\u2501", "\u2500") if _utf8(stream) else ("=", "-")
+    if share is None:
+        return " " * width
+    count = int(width * share)
+    done, rest = full * count, empty * (width - count)
+    return f"\x1b[32m{done}\x1b[0m{rest}" if coloured(stream) else done + rest
+
+
+def _utf8(stream: TextIO) -> bool:
+    return (getattr(stream, "encoding", None) or "").lower().replace("-", "") == "utf8"
+
+
+def _middle_cut(text: str, width: int) -> str:
+    """Return text that fits; its end tells more than its middle."""
+    if len(text) <= width:
+        return text
+    if width <= 3:
+        return text[:width]
+    tail = (width - 3) * 2 // 3
+    return f"{text[: width - 3 - tail]}...{text[len(text) - tail :]}"
+
+
+_BARS = _Bars()
 
 
 def progress_for(stream: TextIO) -> Progress:
     """Return live bars for a terminal and plain lines for everything else."""
-    return LiveProgress() if stream.isatty() else PlainProgress(stream)
+    return LiveProgress(stream) if terminal(stream) else PlainProgress(stream)

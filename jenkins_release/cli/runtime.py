@@ -18,6 +18,7 @@ from jenkins_release.base.errors import ConfigurationError, ReleaseError, withou
 from jenkins_release.cli.notices import notified_json, notified_text
 from jenkins_release.cli.output import bullets, plain, tell
 from jenkins_release.cli.progress import progress_for
+from jenkins_release.cli.terminal import BOTTOM
 from jenkins_release.share.candidates import CandidateRef
 from jenkins_release.steps.context.local_files import remove_file, write_file
 
@@ -275,6 +276,14 @@ def _shown(text: str) -> str:
     return "\n".join(plain(line) for line in text.split("\n"))
 
 
+class _AboveTheBars(logging.StreamHandler[Any]):
+    """Writes lines of the log above the rows of running transfers."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line."""
+        BOTTOM.above(lambda: super(_AboveTheBars, self).emit(record))
+
+
 class _Redacting(logging.Formatter):
     """Removes secrets from whole lines: messages, their values, and tracebacks of libraries' exceptions."""
 
@@ -301,7 +310,7 @@ def configure_logging(level: int, environ: Mapping[str, str]) -> None:
         level: Lowest level of this program's log.
         environ: The environment, whose secrets are never shown.
     """
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _AboveTheBars(sys.stderr)
     handler.setFormatter(_Redacting(environ))
     root = logging.getLogger()
     root.handlers[:] = [handler]

@@ -17,7 +17,7 @@ import pytest
 from jenkins_release.cli.entry import main
 from jenkins_release.cli.main import _GROUPS, cli
 from jenkins_release.cli.output import size, table
-from jenkins_release.cli.progress import LiveProgress, PlainProgress, PlainTask, progress_for
+from jenkins_release.cli.progress import PlainProgress, PlainTask, progress_for
 
 
 @contextlib.contextmanager
@@ -327,15 +327,6 @@ def test_progress_that_cannot_be_written_is_no_failure_of_the_transfer(where: st
         assert isinstance(task, PlainTask)
         assert task.done == 50
         os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
-
-
-def test_a_title_is_no_markup(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    """A file may be named so."""
-    monkeypatch.setenv("FORCE_COLOR", "1")
-    monkeypatch.setenv("COLUMNS", "120")
-    with LiveProgress().task("SkyDRM [x64].msi", 100) as task:
-        task.advance(50)
-    assert "SkyDRM [x64].msi" in capsys.readouterr().err
 
 
 def test_a_sandbox_that_was_not_there_was_not_removed(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
