@@ -94,7 +94,7 @@ class Controller:
         self._server = jenkins.Jenkins(self.url, user, token.get_secret_value(), timeout=timeout_s)
         # python-jenkins has no way to limit what it reads.
         bound(self._server._session, Limits(timeout_s, least_rate))
-        self._inputs = _INPUTS
+        self._inputs: tuple[tuple[str, Callable[[Any], tuple[PendingInput, ...]]], ...] = _INPUTS
 
     def __repr__(self) -> str:
         return f"Controller({self.url!r})"

@@ -770,8 +770,8 @@ def leased(product: Product, ident: str) -> Iterator[None]:
         yield
 
 
-DENIED = Fault(action="BatchDeleteImage", skip=1, count=None, status=400, code="AccessDeniedException")
-"""The index goes with its tag, and nothing else."""
+DENIED = Fault(action="BatchDeleteImage", skip=3, count=None, status=400, code="AccessDeniedException")
+"""The index goes with its tag, after the two tags for what refers to it, and nothing else."""
 
 
 class TestRetirement:
@@ -800,7 +800,7 @@ class TestRetirement:
         old = image_of(lines, "7.9.0/1")
         before = held(lines)
         assert self.listed(lines) < {*before}
-        lines.sandbox.ecr.order(DENIED.model_copy(update={"skip": 2}))
+        lines.sandbox.ecr.order(DENIED.model_copy(update={"skip": 6}))
         assert lines.run("release", "retire").status == 5
         lines.sandbox.ecr.cancel_faults()
         assert old["index"]["digest"] not in held(lines)
@@ -853,7 +853,7 @@ class TestRetirement:
         """Its lease says so: no record on the share does yet."""
         share_manifests(lines, "7.9.1/4")
         lines.ok("promote", "run", "7.9.1/4")
-        lines.sandbox.ecr.order(DENIED.model_copy(update={"skip": 2}))
+        lines.sandbox.ecr.order(DENIED.model_copy(update={"skip": 6}))
         assert lines.run("release", "retire").status == 5
         lines.sandbox.ecr.cancel_faults()
         assert self.listed(lines) < {*held(lines)}
