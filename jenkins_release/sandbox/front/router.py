@@ -24,7 +24,6 @@ import secrets
 import threading
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import asdict
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -234,7 +233,7 @@ class Router:
             case "GET health":
                 return {"state": str(self._state.file.parent.resolve())}
             case "GET requests":
-                return [asdict(record) for record in self.requests.all()]
+                return [vars(record) for record in self.requests.all()]
             case "DELETE requests":
                 self.requests.clear()
             case "GET faults":
