@@ -70,8 +70,13 @@ class ReleaseVersion:
         """Third number, 0 if there is none."""
         return self.numbers[2]
 
+    @property
+    def final(self) -> bool:
+        """Whether it is not a pre-release."""
+        return self.word not in _BEFORE
+
     def _key(self) -> tuple[tuple[int, int, int, int], int, int, str, int]:
-        if self.word in _BEFORE:
+        if not self.final:
             return (self.numbers, -1, _BEFORE.index(self.word), self.word, self.count)
         return (self.numbers, 1 if self.word else 0, 0, self.word, self.count)
 

@@ -202,7 +202,9 @@ def _with_absolute_paths(configuration: Configuration, folder: Path) -> Configur
             "notify": notify,
             "bundle": _anchored(configuration.bundle, folder, "templates"),
             "ledger": _ledger(configuration.ledger, folder),
-            "portal": _anchored(configuration.portal, folder, "release_notes", "setup_guide"),
+            "portal": _anchored(
+                configuration.portal, folder, "release_notes", "upgrade_notes", "setup_guide", "logo"
+            ),
         }
     )
 

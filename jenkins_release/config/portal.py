@@ -16,6 +16,8 @@ _CACHES = {"public": "public", "presigned": "private"}
 # Amazon S3 User Guide, "General purpose bucket naming rules".
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
+_LONGEST_SYSTEM = 40
+
 
 def bucket_name(value: str) -> str:
     """Check the name of a bucket; it may be empty. Raises ValueError."""
@@ -72,11 +74,33 @@ def _notes(value: str) -> str:
     return value
 
 
+def _logo(value: str) -> str:
+    if value and not value.lower().endswith((".png", ".svg")):
+        raise ValueError("is not a PNG or SVG: its name ends with .png or .svg")
+    return value
+
+
+def _colour(value: str) -> str:
+    if value and not re.fullmatch(r"#[0-9A-Fa-f]{6}", value):
+        raise ValueError("is not a colour: # and six hexadecimal digits, such as #0b4fa8")
+    return value
+
+
+def _systems(value: dict[str, str]) -> dict[str, str]:
+    for pattern, system in value.items():
+        if not pattern or "/" in pattern:
+            raise ValueError(f"has the pattern {pattern!r}: expected one for file names, such as *-agent.zip")
+        if not 0 < len(system) <= _LONGEST_SYSTEM or not system.isprintable():
+            raise ValueError(f"names {system!r} for {pattern}: expected a system, such as Linux")
+    return value
+
+
 class PortalSection(Section):
     """``[portal]``: an S3 bucket or a folder that customers download from.
 
-    ``release_notes`` and ``setup_guide`` are Markdown files relative to ``release.toml``. ``part_size_mib``
-    is in MiB: an upload needs memory for ``workers + 1`` parts.
+    ``release_notes``, ``upgrade_notes`` and ``setup_guide`` are Markdown files relative to ``release.toml``,
+    and so is ``logo``, a PNG or SVG. ``systems`` names the system of files whose name does not tell.
+    ``part_size_mib`` is in MiB: an upload needs memory for ``workers + 1`` parts.
     """
 
     kind: Literal["none", "s3", "share"] = "none"
@@ -91,7 +115,11 @@ class PortalSection(Section):
     url: Annotated[str, AfterValidator(_address)] = ""
     title: str = ""
     release_notes: Annotated[str, AfterValidator(_notes)] = ""
+    upgrade_notes: Annotated[str, AfterValidator(_notes)] = ""
     setup_guide: str = ""
+    logo: Annotated[str, AfterValidator(_logo)] = ""
+    colour: Annotated[str, AfterValidator(_colour)] = ""
+    systems: Annotated[dict[str, str], AfterValidator(_systems)] = Field(default_factory=dict)
     part_size_mib: Annotated[int, Field(ge=5, le=512)] = 16
     workers: Annotated[int, Field(ge=1, le=16)] = 4
 

@@ -227,6 +227,9 @@ def portal(product: Product) -> Place:
     (own.folder / "docs" / "notes").mkdir(parents=True)
     (own.folder / "docs" / "notes" / "8.1.0.md").write_text("# What is new\n")
     (own.folder / "docs" / "setup.md").write_text("Run the installer.\n")
+    (own.folder / "docs" / "upgrade").mkdir()
+    (own.folder / "docs" / "upgrade" / "8.1.0.md").write_text("Save your data.\n")
+    (own.folder / "docs" / "logo.svg").write_text('<svg xmlns="http://www.w3.org/2000/svg"/>\n')
     region = re.findall(r'^region = "(.*)"', config, re.MULTILINE)[0]
     bucket = re.findall(r'^bucket = "(.*)"', config, re.MULTILINE)[0]
     s3 = boto3.client("s3", region_name=region, endpoint_url=place.environ["AWS_ENDPOINT_URL"])

@@ -12,16 +12,19 @@ from datetime import date
 from html.parser import HTMLParser
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from playwright.sync_api import expect
 
 from jenkins_release.base.errors import IntegrityError
+from jenkins_release.base.versions import ReleaseVersion
 from jenkins_release.portal.markdown import render_markdown
 from jenkins_release.portal.memory import read_memory
-from jenkins_release.portal.page import Page, PageFile, PageRelease, human_size, render_page
-from tests.fixtures.browser import SCREENSHOTS, Site
+from jenkins_release.portal.page import LineSupport, Page, PageFile, PageRelease, human_size, render_page
+from jenkins_release.portal.system import system_of
+from jenkins_release.rules.release.portal import line_name
+from tests.fixtures.browser import SCREENSHOTS, VIEWS, Site
 
 PHONE = {"width": 320, "height": 640}
 DESKTOP = {"width": 1280, "height": 900}
@@ -63,15 +66,52 @@ def release(version: str, *names: str, notes: str = "") -> PageRelease:
         f"installers/SkyDRM-{version}.x86_64.rpm",
         f"SkyDRM-setup-{version}.zip",
     )
-    found = tuple(
-        PageFile(f"{version}/{name}", 123_456_789, sha(name), "setup" if "setup" in name else "installer")
-        for name in made
-    )
-    return PageRelease(version, version.rpartition(".")[0], date(2026, 11, 3), found, notes)
+    found = tuple(page_file(version, name) for name in made)
+    parsed = ReleaseVersion.parse(version)
+    line = line_name(parsed, "major.minor")
+    return PageRelease(version, line, date(2026, 11, 3), found, notes, final=parsed.final)
+
+
+def page_file(version: str, name: str) -> PageFile:
+    own = name.rpartition("/")[2]
+    kind = "setup" if "setup" in own else "sbom" if own.endswith(".spdx.json") else "installer"
+    return PageFile(f"{version}/{name}", 123_456_789, sha(name), kind, system_of(own, kind, {}))
 
 
 RELEASES = (release("8.1.1", notes=NOTES), release("8.1.0", notes="Bugs were fixed."), release("8.0.4"))
 PAGE = Page("SkyDRM downloads", "SkyDRM", RELEASES, GUIDE, links=True)
+MANY = tuple(
+    f"installers/SkyDRM-8.2.0{end}"
+    for end in (
+        "-x64.msi",
+        "-arm64.msi",
+        ".dmg",
+        ".x86_64.rpm",
+        "_amd64.deb",
+        "-agent.tar.gz",
+        "-setup.zip",
+        "-rms.spdx.json",
+    )
+)
+FULL = Page(
+    "NextLabs SkyDRM",
+    "SkyDRM",
+    (
+        replace(release("8.2.0", *MANY, notes=NOTES), upgrade="# Before you upgrade\n\nSave your data.\n"),
+        *RELEASES,
+        release("8.3.0-rc1"),
+    ),
+    GUIDE,
+    links=True,
+    support={"8.2": LineSupport(None, 2), "8.1": LineSupport(date(2027, 3, 31), 1)},
+    logo="page/logo.svg",
+    colour="#ffd400",
+)
+LOGO = (
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 140 40" width="140" height="40">'
+    '<rect width="40" height="40" rx="8" fill="#1b1f24"/><path d="M8 20l8 8 16-16" stroke="#ffd400" '
+    'stroke-width="5" fill="none"/><text x="50" y="27" font-size="20" font-family="sans">SkyDRM</text></svg>'
+)
 HOSTILE = '"><img src=x onerror=alert(1)><script>alert(1)</script>{{7*7}}&amp;'
 
 
@@ -96,6 +136,11 @@ class Outline(HTMLParser):
 
     def of(self, tag: str) -> list[dict[str, str | None]]:
         return [attributes for name, attributes in self.tags if name == tag]
+
+
+def text_of(html: str) -> str:
+    """Return what people read of a page."""
+    return " ".join(re.sub(r"<[^>]+>", " ", html.partition("</style>")[2]).split())
 
 
 class TestHtml:
@@ -134,18 +179,67 @@ class TestHtml:
         assert html.count("123.5 MB") == 9
 
     @pytest.mark.parametrize(
-        ("versions", "said"),
+        ("versions", "newest", "headings"),
         [
-            (["8.1.0"], "SkyDRM 8.1 is supported"),
-            (["8.1.0", "8.0.1", "8.0.0"], "SkyDRM 8.1 and 8.0 are supported"),
-            (["9.0.0-rc1", "8.1.0", "8.0.0"], "SkyDRM 9.0, 8.1 and 8.0 are supported"),
+            (["8.1.0"], "8.1.0", ["8.1.0"]),
+            (["8.1.0", "8.0.1", "8.0.0"], "8.1.0", ["8.1.0", "8.0.1"]),
+            (["9.0.0-rc1", "8.1.0", "8.0.0-hotfix2", "8.0.0"], "8.1.0", ["8.1.0", "8.0.0-hotfix2"]),
         ],
     )
-    def test_the_lines_are_named(self, versions: list[str], said: str) -> None:
-        """In a sentence that a person would write."""
-        releases = tuple(replace(release(v), line=v[:3]) for v in versions)
-        text = re.sub(r"<[^>]+>", "", render_page(replace(PAGE, releases=releases)).decode())
-        assert f"{said}, with all patch releases." in " ".join(text.split())
+    def test_the_newest_version_of_each_line_comes_first(
+        self, versions: list[str], newest: str, headings: list[str]
+    ) -> None:
+        """No pre-release is offered as the newest version."""
+        html = render_page(replace(PAGE, releases=tuple(map(release, versions)))).decode()
+        assert f"Newest version: SkyDRM {newest} for Windows, Linux and Containers" in text_of(html)
+        found = re.findall(r"<h2 id=\"version-[^>]+>SkyDRM ([^<]+)<", html)
+        assert found == headings
+        assert ("Pre-releases" in text_of(html)) == ("9.0.0-rc1" in versions)
+        assert all(f'id="version-{version}"' in html for version in versions)
+
+    def test_files_are_in_the_group_of_their_system(self) -> None:
+        """The usual systems first; what is for no known system is in a group of its own, last."""
+        (first, *_) = FULL.lines
+        assert [system for system, _ in first.newest.systems] == [
+            "Windows",
+            "macOS",
+            "Linux",
+            "Containers",
+            "Other files",
+        ]
+        html = render_page(FULL).decode()
+        assert html.index(">Windows</h3>") < html.index("-x64.msi") < html.index(">macOS</h3>")
+        assert html.index(">Other files</h3>") < html.index("-agent.tar.gz")
+        said = text_of(html)
+        assert "Windows Installer package, 64-bit ARM, 123.5 MB" in said
+        assert "Bills of materials and vulnerability statements of 8.2.0" in said
+
+    @pytest.mark.parametrize(
+        ("support", "said"),
+        [
+            (LineSupport(None, 1), "Supported until the next line is released."),
+            (LineSupport(None, 2), "Supported until two newer lines are released."),
+            (LineSupport(date(2027, 3, 31), 1), "Supported until 31 March 2027 ."),
+        ],
+    )
+    def test_each_line_says_how_long_it_is_supported(self, support: LineSupport, said: str) -> None:
+        """The last day if it is configured; else when the support window moves on."""
+        assert said in text_of(render_page(replace(PAGE, support={"8.0": support})).decode())
+        assert "Supported until" not in text_of(render_page(PAGE).decode())
+
+    @pytest.mark.parametrize("colour", ["", "#ffd400", "#000000", "#ffffff", "#777777", "#FF0000", "#14181d"])
+    def test_the_products_colour_is_in_the_style(self, colour: str) -> None:
+        """The policy names the hash of the style with it; the logo is the only thing that is loaded."""
+        html = render_page(replace(PAGE, colour=colour, logo="page/logo.png"))
+        style = re.search(rb"<style>(.*?)</style>", html, re.DOTALL)
+        assert style is not None
+        assert f"--brand: {colour.lower() or '#0b4fa8'};".encode() in style[1]
+        digest = base64.b64encode(hashlib.sha256(style[1]).digest()).decode()
+        policy = str(next(m["content"] for m in Outline(html).of("meta") if "http-equiv" in m))
+        assert f"style-src 'sha256-{digest}'" in policy
+        assert "img-src 'self'" in policy
+        assert [i["src"] for i in Outline(html).of("img")] == ["./page/logo.png"]
+        assert b"img-src" not in render_page(PAGE)
 
     def test_nothing_is_loaded_from_anywhere(self) -> None:
         """The policy allows our own style and script by their hash, and nothing else."""
@@ -174,7 +268,7 @@ class TestHtml:
         """It says so."""
         html = render_page(replace(PAGE, releases=(), guide=""))
         assert b"There is currently no version of SkyDRM to download" in html
-        assert Outline(html).of("table") == []
+        assert Outline(html).of("h2") == [{"id": "verify"}]
 
     def test_the_same_page_twice_is_the_same_bytes(self) -> None:
         """A page that did not change is not written."""
@@ -269,8 +363,8 @@ class TestMarkdown:
 
 
 @contextmanager
-def opened(chromium: Any, url: str, **options: Any) -> Iterator[Any]:
-    """Open a page; afterwards nothing may have been asked for but the page, and nothing complained."""
+def opened(chromium: Any, url: str, *, logo: bool = False, **options: Any) -> Iterator[Any]:
+    """Open a page; afterwards nothing may have been asked for but page and logo, and nothing complained."""
     context = chromium.new_context(**options)
     page = context.new_page()
     asked: list[str] = []
@@ -281,7 +375,9 @@ def opened(chromium: Any, url: str, **options: Any) -> Iterator[Any]:
     page.goto(url)
     yield page
     context.close()
-    assert asked == [url]
+    address = url.partition("#")[0]
+    # A logo is asked for as the picture and as the tab's icon: no browser asks for a favicon.ico then.
+    assert {*asked} == {address} | ({address.rpartition("/")[0] + "/page/logo.svg"} if logo else set())
     assert said == []
 
 
@@ -290,6 +386,9 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The page on a web server of loopback."""
     folder = tmp_path_factory.mktemp("www")
     (folder / "index.html").write_bytes(render_page(PAGE))
+    (folder / "full.html").write_bytes(render_page(FULL))
+    (folder / "page").mkdir()
+    (folder / "page" / "logo.svg").write_text(LOGO)
     site = Site(folder)
     yield f"{site.url}/index.html"
     site.close()
@@ -316,6 +415,82 @@ class TestInChromium:
             found = Axe().run(page, options={"resultTypes": ["violations"]})
             assert found.violations_count == 0, found.generate_report()
             assert page.evaluate("getComputedStyle(document.documentElement).scrollBehavior") == "auto"
+
+    @pytest.mark.parametrize("view", VIEWS)
+    def test_the_first_screen_answers_which_version_and_which_file(
+        self, chromium: Any, url: str, view: str
+    ) -> None:
+        """The newest version and a file of the first system, without scrolling; no table of files."""
+        from axe_playwright_python.sync_playwright import Axe
+
+        full = url.replace("index", "full")
+        with opened(chromium, full, logo=True, reduced_motion="reduce", **VIEWS[view]) as page:
+            shot(page, f"full-{view}")
+            height = VIEWS[view]["viewport"]["height"]
+            seen = [
+                page.get_by_role("heading", name="SkyDRM 8.2.0", exact=True),
+                page.get_by_role("heading", name="Windows", exact=True).first,
+                page.get_by_role("link", name="SkyDRM-8.2.0-x64.msi"),
+            ]
+            if view != "phone":
+                seen += [page.get_by_role("heading", name=name).first for name in ("macOS", "Linux")]
+            for each in seen:
+                box = each.bounding_box()
+                assert box["y"] + box["height"] <= height, each
+            assert page.locator(".logo").evaluate("logo => logo.naturalWidth") > 0
+            assert page.evaluate("document.documentElement.scrollWidth") <= VIEWS[view]["viewport"]["width"]
+            found = Axe().run(page, options={"resultTypes": ["violations"]})
+            assert found.violations_count == 0, found.generate_report()
+
+    @pytest.mark.parametrize("scheme", ["light", "dark"])
+    @pytest.mark.parametrize("colour", ["#ffffff", "#000000", "#ffd400", "#777777", "#14181d", "#00ff00"])
+    def test_any_colour_can_be_read(
+        self, chromium: Any, tmp_path: Path, colour: str, scheme: Literal["light", "dark"]
+    ) -> None:
+        """Axe measures the contrast that Chromium shows, with pages from a folder too."""
+        from axe_playwright_python.sync_playwright import Axe
+
+        (tmp_path / "page").mkdir()
+        (tmp_path / "page" / "logo.svg").write_text(LOGO)
+        (tmp_path / "index.html").write_bytes(render_page(replace(FULL, colour=colour)))
+        address = f"file://{tmp_path}/index.html"
+        with opened(chromium, address, logo=True, viewport=DESKTOP, color_scheme=scheme) as page:
+            assert page.locator(".logo").evaluate("logo => logo.naturalWidth") > 0
+            found = Axe().run(page, options={"runOnly": ["color-contrast"]})
+            assert found.violations_count == 0, found.generate_report()
+
+    @pytest.mark.parametrize(
+        ("today", "said"),
+        [("2027-03-31", "Supported until 31 March 2027."), ("2027-04-01", "Support ended on 31 March 2027.")],
+    )
+    def test_a_page_that_is_old_does_not_promise_support(
+        self, chromium: Any, url: str, today: str, said: str
+    ) -> None:
+        """The day is on the page; the script compares it with today's."""
+        context = chromium.new_context(timezone_id="UTC")
+        page = context.new_page()
+        page.clock.set_fixed_time(f"{today}T12:00:00Z")
+        page.goto(url.replace("index", "full"))
+        expect(page.locator("#line-8\\.1 > .facts")).to_contain_text(said)
+        context.close()
+
+    @pytest.mark.parametrize("scripts", [True, False])
+    def test_a_link_to_an_earlier_version_opens_it(self, chromium: Any, url: str, scripts: bool) -> None:
+        """Addresses of versions that customers keep still lead there."""
+        with opened(chromium, f"{url}#version-8.1.0", viewport=DESKTOP, java_script_enabled=scripts) as page:
+            assert page.get_by_role("link", name="SkyDRM-8.1.0.msi").is_visible()
+
+    def test_everything_is_on_paper(self, chromium: Any, url: str) -> None:
+        """Also what is folded on the screen; nothing that only a screen can use."""
+        with opened(
+            chromium, url.replace("index", "full"), logo=True, viewport=DESKTOP, color_scheme="dark"
+        ) as page:
+            page.emulate_media(media="print")
+            shot(page, "full-printed")
+            assert page.get_by_text(sha("installers/SkyDRM-8.1.0.msi")).is_visible()
+            assert page.get_by_text("Bugs were fixed.").is_visible()
+            assert not page.get_by_role("button").first.is_visible()
+            assert page.evaluate("getComputedStyle(document.body).color") == "rgb(27, 31, 36)"
 
     def test_a_long_name_and_a_single_word_fit_a_phone(self, chromium: Any, tmp_path: Path) -> None:
         """Names of 120 characters, and notes without a space."""
@@ -355,6 +530,7 @@ class TestInChromium:
             assert page.locator("a[download]").count() == 9
             assert page.locator("code[data-copy]").first.is_visible()
             assert page.get_by_text("Rights of shared files are shown.").is_visible()
+            page.get_by_text("Earlier versions of 8.1").click()
             page.get_by_text("Release notes of 8.1.0").click()
             assert page.get_by_text("Bugs were fixed.").is_visible()
 
@@ -367,6 +543,13 @@ class TestInChromium:
             assert focused.bounding_box()["x"] >= 0
             style = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
             assert style == "solid"
+            page.keyboard.press("Enter")
+            page.keyboard.press("Tab")
+            assert focused.inner_text().endswith("SkyDRM-8.1.1.msi")
+            page.keyboard.press("Tab")
+            assert focused.get_attribute("aria-label") == "Copy the SHA-256 of SkyDRM-8.1.1.msi"
+            page.keyboard.press("Enter")
+            expect(page.get_by_role("status")).to_contain_text("SHA-256 of SkyDRM-8.1.1.msi")
 
     def test_hostile_texts_run_nothing(self, chromium: Any, tmp_path: Path) -> None:
         """Nothing is asked for, nothing pops up, the policy has nothing to refuse."""

@@ -21,6 +21,7 @@ from tests.fixtures.damage import flipped
 from tests.fixtures.portal import Shop
 from tests.fixtures.s3 import Call, Fault, S3Double
 from tests.fixtures.trust import Ceremony
+from tests.portal.test_page import LOGO
 from tests.release.boundaries import Moment, watched_services
 
 MIB = 1024 * 1024
@@ -339,6 +340,83 @@ class TestPage:
         shop.ok("release", "portal", "8.1.0", "--remove", "--force", "test")
         assert "decryption" not in page(shop)
         assert not (shop.www / "SkyDRM" / "page" / "8.1.0.md").exists()
+
+    def test_upgrade_notes_logo_colour_and_systems_are_on_the_page(self, shop: Shop) -> None:
+        """Uploaded beside the other texts; a second run sends nothing, a removal takes the notes along."""
+        portal = f"kind = 'share'\naccess = 'public'\nlocation = '{shop.www}'\n"
+        own = portal + (
+            "upgrade_notes = 'docs/upgrade/{version}.md'\nlogo = 'docs/logo.SVG'\ncolour = '#ffd400'\n"
+            "systems = { '*-agent.zip' = 'linux', '*.bin' = 'AIX' }\n"
+        )
+        shop.configure(own)
+        (shop.folder / "docs" / "upgrade").mkdir(parents=True)
+        (shop.folder / "docs" / "upgrade" / "8.1.0.md").write_text("Save your data.\n")
+        (shop.folder / "docs" / "logo.SVG").write_text(LOGO)
+        names = ("SkyDRM-8.1.0.msi", "SkyDRM-8.1.0-agent.zip", "SkyDRM-8.1.0.bin", "SkyDRM-8.1.0-tools.zip")
+        shop.publish(files={name: name.encode() for name in names})
+        shop.ok("release", "portal", "8.1.0")
+        assert (shop.www / "SkyDRM" / "page" / "logo.svg").read_text() == LOGO
+        html = page(shop)
+        groups = re.findall(r'<h3>([^<]+)</h3>\s*<ul class="files">\s*<li>\s*<a [^>]+>([^<]+)<', html)
+        assert groups == [
+            ("Windows", "SkyDRM-8.1.0.msi"),
+            ("Linux", "SkyDRM-8.1.0-agent.zip"),
+            ("AIX", "SkyDRM-8.1.0.bin"),
+            ("Other files", "SkyDRM-8.1.0-tools.zip"),
+        ]
+        assert "Upgrade notes of 8.1.0" in html
+        assert "Save your data." in html
+        assert '<img class="logo" src="./page/logo.svg" alt="">' in html
+        assert "--brand: #ffd400;" in html
+        before = tree(shop.www)
+        assert not shop.ok("release", "portal", "8.1.0")["changed"]
+        assert tree(shop.www) == before
+        shop.ok("release", "portal", "8.1.0", "--remove", "--force", "test")
+        assert sorted(tree(shop.www)) == ["SkyDRM/index.html", "SkyDRM/page/logo.svg"]
+
+    def test_a_logo_goes_to_a_bucket_with_its_type(self, s3_shop: Shop, client: Any, bucket: str) -> None:
+        """A browser shows an SVG only if the store says that it is one."""
+        config = s3_shop.config.read_text()
+        s3_shop.config.write_text(config + "logo = 'logo.svg'\n")
+        (s3_shop.folder / "logo.svg").write_text(LOGO)
+        s3_shop.publish()
+        s3_shop.ok("release", "portal", "8.1.0")
+        head = client.head_object(Bucket=bucket, Key="onprem/SkyDRM/page/logo.svg")
+        assert (head["ContentType"], head["CacheControl"]) == ("image/svg+xml", "no-cache")
+
+    def test_a_logo_that_is_refused_stops_the_upload_before_it_begins(self, shop: Shop) -> None:
+        """Also in a dry run."""
+        shop.publish()
+        shop.configure(f"kind = 'share'\naccess = 'public'\nlocation = '{shop.www}'\nlogo = 'logo.svg'\n")
+        (shop.folder / "logo.svg").write_text(LOGO.replace("<rect", "<script>alert(1)</script><rect"))
+        for words in ((), ("--dry-run",)):
+            done = shop.run("release", "portal", "8.1.0", "--json", *words)
+            assert done.status == 2
+            assert "logo.svg cannot be used: it contains the element script" in done.json["error"]["message"]
+        assert tree(shop.www) == {}
+
+    def test_each_line_has_its_end_of_support(self, shop: Shop) -> None:
+        """The configured day, or when the window moves on."""
+        config = shop.config.read_text()
+        shop.config.write_text("[support]\nends = { '8.0' = 2999-03-31 }\n" + config)
+        for build, version in enumerate(("8.0.0", "8.1.0"), 42):
+            shop.publish(version, build=str(build))
+            done = shop.run("release", "portal", version)
+        text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", page(shop)))
+        assert "Supported until two newer lines are released." in text
+        assert "Supported until 31 March 2999." in text
+        assert "support.ends" not in done.err
+
+    def test_a_line_that_leaves_before_the_end_of_its_support_is_told(self, shop: Shop) -> None:
+        """Customers read that day on the page; the window alone decides what stays."""
+        config = shop.config.read_text()
+        ends = "{ '8.0' = 2999-03-31, '7.9' = 2000-01-01 }"
+        shop.config.write_text(f"[support]\nlines = 1\nends = {ends}\n" + config)
+        for build, version in enumerate(("7.9.0", "8.0.0", "8.1.0"), 42):
+            shop.publish(version, build=str(build))
+            done = shop.run("release", "portal", version)
+        assert "8.0.0 is not on the page, but its line is supported until 2999-03-31" in done.err
+        assert "7.9.0 is not on the page" not in done.err
 
 
 class TestRemoval:

@@ -38,4 +38,19 @@
     });
     code.insertAdjacentElement("afterend", button);
   });
+  var now = new Date();
+  var today = new Date(now.getTime() - now.getTimezoneOffset() * 60000).toISOString().slice(0, 10);
+  document.querySelectorAll("[data-ends]").forEach(function (label) {
+    if (label.getAttribute("data-ends") < today) { label.textContent = "Support ended on"; }
+  });
+  function reveal() {
+    var target = document.querySelector(":target");
+    var folded = target && target.closest("details:not([open])");
+    if (folded) {
+      folded.open = true;
+      target.scrollIntoView();
+    }
+  }
+  window.addEventListener("hashchange", reveal);
+  reveal();
 })();

@@ -17,7 +17,6 @@ from jenkins_release.base.versions import ReleaseVersion
 
 LineKind = Literal["major.minor", "major"]
 Line = tuple[int, ...]
-_PRE_RELEASES = frozenset({"dev", "alpha", "beta", "preview", "rc"})
 
 
 @dataclass(frozen=True)
@@ -110,7 +109,7 @@ def support_window(
         kind: What makes a line.
     """
     gone = set(withdrawn)
-    final = {line_of(v, kind) for v in released if v not in gone and v.word not in _PRE_RELEASES}
+    final = {line_of(v, kind) for v in released if v not in gone and v.final}
     count = max(1, count)
     return Window(kind, tuple(sorted(final, reverse=True)[:count]), count)
 

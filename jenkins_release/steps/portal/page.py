@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import date
 from hashlib import sha256
 from pathlib import Path
 from types import MappingProxyType
@@ -12,9 +13,11 @@ from types import MappingProxyType
 from jenkins_release.base.errors import ConfigurationError, IntegrityError, ReleaseError
 from jenkins_release.base.utf8 import NotUtf8, read_utf8
 from jenkins_release.base.versions import ReleaseVersion
+from jenkins_release.config.portal import PortalSection
 from jenkins_release.portal import NotAtPortal
 from jenkins_release.portal.memory import Remembered, memory_text, read_memory
-from jenkins_release.portal.page import Page, PageFile, PageRelease, render_page
+from jenkins_release.portal.page import LineSupport, Page, PageFile, PageRelease, render_page
+from jenkins_release.portal.system import system_of
 from jenkins_release.records.attestation import (
     PROMOTION,
     PUBLICATION,
@@ -22,8 +25,9 @@ from jenkins_release.records.attestation import (
     TEST_RESULT,
     WITHDRAWAL,
 )
-from jenkins_release.records.published_release import PublishedRelease
+from jenkins_release.records.published_release import PublishedFile, PublishedRelease
 from jenkins_release.rules.release.portal import line_name, supported_versions
+from jenkins_release.rules.release.support import support_window
 from jenkins_release.share.releases import RELEASE
 from jenkins_release.steps.candidate.opened import OpenCandidate
 from jenkins_release.steps.context.services import Services
@@ -239,6 +243,12 @@ def write_index(
         _log.warning(
             "%s is at %s, but cannot be proven and is not on the page: %s", version, portal.name, why
         )
+    for version, last in _broken_promises(seen[-1], services).items():
+        _log.warning(
+            "%s is not on the page, but its line is supported until %s by support.ends: raise support.lines",
+            version,
+            last.isoformat(),
+        )
     return changed, seen[-1]
 
 
@@ -288,14 +298,64 @@ def _page(found: AtPortal, shown: PortalSupport, services: Services) -> Page:
     for text in shown.supported:
         version, record = ReleaseVersion.parse(text), found.complete[text].record
         files = tuple(
-            PageFile(f"{text}/{file.path}", file.size, file.sha256, file.kind) for file in record.files
+            PageFile(f"{text}/{file.path}", file.size, file.sha256, file.kind, _system(file, section))
+            for file in record.files
         )
-        notes = _source(found, f"{text}.md", services)
-        line = line_name(version, services.configuration.support.line)
-        releases.append(PageRelease(text, line, record.published_at.date(), files, notes))
-    title = section.title or f"{product} downloads"
-    guide = _source(found, GUIDE, services)
-    return Page(title, product, tuple(releases), guide, links=section.access == "public")
+        releases.append(
+            PageRelease(
+                text,
+                line_name(version, services.configuration.support.line),
+                record.published_at.date(),
+                files,
+                _source(found, f"{text}.md", services),
+                _source(found, upgrade_notes(text), services),
+                version.final,
+            )
+        )
+    logo = f"{SOURCES}/{logo_name(section.logo)}"
+    return Page(
+        section.title or f"{product} downloads",
+        product,
+        tuple(releases),
+        _source(found, GUIDE, services),
+        links=section.access == "public",
+        support=_support(shown, services),
+        logo=logo if section.logo and logo in found.sizes else "",
+        colour=section.colour,
+    )
+
+
+def _system(file: PublishedFile, section: PortalSection) -> str:
+    return system_of(file.path.rpartition("/")[2], file.kind, section.systems)
+
+
+def _support(shown: PortalSupport, services: Services) -> dict[str, LineSupport]:
+    section = services.configuration.support
+    versions = map(ReleaseVersion.parse, shown.supported)
+    lines = support_window(versions, count=section.lines, kind=section.line).names
+    return {
+        line: LineSupport(section.ends.get(line), section.lines - place) for place, line in enumerate(lines)
+    }
+
+
+def _broken_promises(shown: PortalSupport, services: Services) -> dict[str, date]:
+    """Return the versions that left the page before their line's last day of support, with that day."""
+    section, today = services.configuration.support, services.now().date()
+    found = {
+        version: section.ends.get(line_name(ReleaseVersion.parse(version), section.line))
+        for version in shown.outside
+    }
+    return {version: day for version, day in found.items() if day is not None and day >= today}
+
+
+def upgrade_notes(version: str) -> str:
+    """Return the name of a version's upgrade notes at the portal, beside its release notes."""
+    return f"upgrade-{version}.md"
+
+
+def logo_name(path: str) -> str:
+    """Return the name of the logo at the portal, for that of the product's repository."""
+    return f"logo{Path(path).suffix.lower()}"
 
 
 def _source(found: AtPortal, name: str, services: Services) -> str:

@@ -28,6 +28,7 @@ from jenkins_release.steps.portal.page import (
     look_at_portal,
     standings_at,
     supported,
+    upgrade_notes,
     window,
     write_index,
 )
@@ -213,8 +214,9 @@ def _remove(version: str, files: dict[str, int], services: Services) -> None:
         services.retry(f"remove {full}", portal.remove, full)
     folder = f"{product}/{version}"
     services.retry(f"clear {folder}", portal.discard_unfinished, folder)
-    notes = f"{product}/{SOURCES}/{version}.md"
-    services.retry(f"remove {notes}", portal.remove, notes)
+    for name in (f"{version}.md", upgrade_notes(version)):
+        notes = f"{product}/{SOURCES}/{name}"
+        services.retry(f"remove {notes}", portal.remove, notes)
 
 
 def _claim(

@@ -10,10 +10,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
+from pathlib import Path
 from urllib.parse import quote
 
 from jenkins_release.base.errors import GateRefused, IntegrityError
 from jenkins_release.portal import Sent, Upload
+from jenkins_release.portal.logo import TYPES, read_logo
 from jenkins_release.records.attestation import PORTAL
 from jenkins_release.rules.release.portal import content_type
 from jenkins_release.share.candidates import CHECKSUMS, CandidateRef
@@ -29,9 +31,11 @@ from jenkins_release.steps.portal.page import (
     SOURCES,
     AtPortal,
     PortalSupport,
+    logo_name,
     look_at_portal,
     lost_since,
     read_text,
+    upgrade_notes,
     window,
     write_index,
 )
@@ -115,7 +119,8 @@ def upload_release(request: PortalRequest, services: Services) -> PortalReport:
     computed it, is compared with the source read again.
 
     Raises:
-        ConfigurationError: Not published, no portal, no key, or a text of the page is missing.
+        ConfigurationError: Not published, no portal, no key, or a text or the logo of the page is missing
+            or refused.
         GateRefused: The release was withdrawn.
         IntegrityError: The release area or the portal holds something else than was published, at the
             beginning or when the page is made.
@@ -126,7 +131,7 @@ def upload_release(request: PortalRequest, services: Services) -> PortalReport:
     published = open_published(request.version, services)
     require_files(published, services)
     prove_published_setup(published.found, published.opened, services.releases, services)
-    texts = _texts(request.version, services)
+    sources = _sources(request.version, services)
     uploads = _uploads(published, services)
     there = look_at_portal(services, published=published.found)
     _require_as_published(there, published, services, dry_run=request.dry_run)
@@ -147,8 +152,8 @@ def upload_release(request: PortalRequest, services: Services) -> PortalReport:
     sent = [_put(upload, services) for upload in uploads.values()]
     product = published.record.product
     changed = [
-        services.portal.write_page(f"{product}/{SOURCES}/{path}", partial(_same, data), MARKDOWN)
-        for path, data in texts.items()
+        services.portal.write_page(f"{product}/{SOURCES}/{path}", partial(_same, data), kind)
+        for path, (data, kind) in sources.items()
     ]
     # An upload takes its time: what was withdrawn or altered meanwhile does not get onto the page.
     published = still_published(published, services)
@@ -179,14 +184,20 @@ def _same(data: bytes) -> bytes:
     return data
 
 
-def _texts(version: str, services: Services) -> dict[str, bytes]:
+def _sources(version: str, services: Services) -> dict[str, tuple[bytes, str]]:
+    """Return what the page is made from beside the releases: name at the portal to bytes and media type."""
     section = services.configuration.portal
     found = {}
-    if section.release_notes:
-        path = section.release_notes.replace("{version}", version)
-        found[f"{version}.md"] = read_text(path, "the release notes")
-    if section.setup_guide:
-        found[GUIDE] = read_text(section.setup_guide, "the setup guide")
+    for name, path, what in (
+        (f"{version}.md", section.release_notes.replace("{version}", version), "the release notes"),
+        (upgrade_notes(version), section.upgrade_notes.replace("{version}", version), "the upgrade notes"),
+        (GUIDE, section.setup_guide, "the setup guide"),
+    ):
+        if path:
+            found[name] = (read_text(path, what), MARKDOWN)
+    if section.logo:
+        name = logo_name(section.logo)
+        found[name] = (read_logo(section.logo), TYPES[Path(name).suffix])
     return found
 
 
