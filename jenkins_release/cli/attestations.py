@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from jenkins_release.cli.command import Command
-from jenkins_release.cli.output import bullets, counted, plain
+from jenkins_release.cli.output import bullets, counted, plain, styled
 from jenkins_release.cli.runtime import Runtime, common_options, pass_runtime, share_option
 
 
@@ -54,6 +54,6 @@ def attestations(runtime: Runtime, version: str, out: Path, build: str, key: str
     lines += [f"added {report.added}"] if report.added else []
     lines += [f"sha256:{report.sha256}"] if report.sha256 else []
     if not passed:
-        lines += ["*** FAILED *** verification with it is refused:"]
+        lines += [f"{styled('*** FAILED ***', 'bad')} verification with it is refused:"]
         lines += [bullets([plain(problem) for problem in report.problems])]
     runtime.succeed(result, "\n".join(lines))

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from jenkins_release.cli.command import Group
-from jenkins_release.cli.output import counted, size, table
+from jenkins_release.cli.output import counted, size, styled, table
 from jenkins_release.cli.runtime import Runtime, common_options, pass_runtime, share_option
 
 
@@ -115,7 +115,8 @@ def verify(
     )
     by = proof.attested.key.name
     lines = [
-        f"verified {file}: {record.product} {proof.release.record.ident}, validated, promoted, in force",
+        f"{styled('verified', 'good')} {file}: {record.product} {proof.release.record.ident}, "
+        "validated, promoted, in force",
         f"{counted(len(record.files) + 2, 'file')}, attested with the key {by}; scripts {compared}",
         table(("image", "digest"), [(i.repository, i.digest) for i in record.images]),
         f"sha256:{proof.sha256}",

@@ -11,8 +11,8 @@ import click
 from jenkins_release.base.moments import minute
 from jenkins_release.cli.command import Group
 from jenkins_release.cli.documents import document_json, documents_table
-from jenkins_release.cli.gate import gate_json, gate_text, gate_word
-from jenkins_release.cli.output import counted, plain, rate, size, table
+from jenkins_release.cli.gate import gate_json, gate_shown, gate_text, gate_word
+from jenkins_release.cli.output import counted, plain, rate, size, styled, table
 from jenkins_release.cli.runtime import (
     Runtime,
     candidate_argument,
@@ -102,7 +102,7 @@ def list_(runtime: Runtime, version: str | None) -> None:
     for item in found:
         document: dict[str, Any] = {"candidate": str(item.ref)}
         if item.record is None or item.decision is None:
-            rows.append([str(item.ref), "-", "-", "-", "-", f"unusable: {item.problem}"])
+            rows.append([str(item.ref), "-", "-", "-", "-", f"{styled('unusable:', 'bad')} {item.problem}"])
             document["problem"] = item.problem
         else:
             record = item.record
@@ -115,7 +115,7 @@ def list_(runtime: Runtime, version: str | None) -> None:
                     str(len(record.images)),
                     str(len(record.installers)),
                     size(total),
-                    gate_word(item.decision).split(",")[0],
+                    gate_shown(item.decision, gate_word(item.decision).split(",")[0]),
                 ]
             )
             document |= {

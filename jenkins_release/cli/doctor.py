@@ -8,7 +8,7 @@ import click
 
 from jenkins_release.base.errors import ConfigurationError
 from jenkins_release.cli.command import Command
-from jenkins_release.cli.output import counted, plain
+from jenkins_release.cli.output import Style, counted, plain, styled
 from jenkins_release.cli.runtime import (
     Runtime,
     common_options,
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 MACHINES = ("all", "build", "qa", "approve", "promote", "publish")
 """The machines, repeated here: reading them from the step would slow down the help."""
 _WORDS = {"ok": "OK", "warning": "WARNING", "fail": "FAIL", "skipped": "SKIPPED"}
+_STYLES: dict[str, Style] = {"ok": "good", "warning": "open", "fail": "bad", "skipped": "quiet"}
 _WIDTH = max(map(len, _WORDS.values()))
 
 
@@ -91,7 +92,8 @@ def _text(report: MachineReport) -> str:
     width = max(len(check.name) for check in report.checks)
     lines = []
     for check in report.checks:
-        word = _WORDS[str(check.status)].ljust(_WIDTH)
+        word = styled(_WORDS[str(check.status)], _STYLES[str(check.status)])
+        word += " " * (_WIDTH - len(_WORDS[str(check.status)]))
         lines.append(f"{word}  {check.name.ljust(width)}  {plain(check.said)}")
         if check.hint:
             lines.append(f"{' ' * (_WIDTH + 2 + width + 2)}to do: {plain(check.hint)}")

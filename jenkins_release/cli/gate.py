@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from jenkins_release.cli.output import bullets
+from jenkins_release.cli.output import bullets, styled
 
 if TYPE_CHECKING:
     from jenkins_release.rules.gate.decision import Decision
@@ -19,6 +19,13 @@ def gate_word(decision: Decision) -> str:
     if not decision.complete:
         return "validated, approval is checked with the plan"
     return "open" if decision.scanned else "open, ECR's scans are checked after the push"
+
+
+def gate_shown(decision: Decision, word: str) -> str:
+    """Return a word about the decision in its colour."""
+    if decision.altered or not decision.allowed:
+        return styled(word, "bad")
+    return styled(word, "good" if decision.complete else "open")
 
 
 def recorded_text(file: str, *, found: bool) -> list[str]:
@@ -36,7 +43,7 @@ def recorded_text(file: str, *, found: bool) -> list[str]:
 def gate_text(decision: Decision) -> str:
     """Return the decision with every reason, and what was overridden."""
     reasons = [*decision.altered, *decision.reasons]
-    text = f"gate: {gate_word(decision)}" + (f"\n{bullets(reasons)}" if reasons else "")
+    text = f"gate: {gate_shown(decision, gate_word(decision))}" + (f"\n{bullets(reasons)}" if reasons else "")
     text += "".join(f"\nnote: {note}" for note in decision.notes)
     return text + trust_text(decision) + overridden_text(decision)
 
@@ -53,7 +60,7 @@ def overridden_text(decision: Decision) -> str:
         f"{waived.override.reason}"
         for waived in decision.waived
     ]
-    return f"\n*** OVERRIDDEN ***\n{bullets(lines)}" if lines else ""
+    return f"\n{styled('*** OVERRIDDEN ***', 'bad')}\n{bullets(lines)}" if lines else ""
 
 
 def gate_json(decision: Decision) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jenkins_release.cli.command import Group
-from jenkins_release.cli.output import counted, table
+from jenkins_release.cli.output import counted, styled, table
 from jenkins_release.cli.runtime import (
     CandidateType,
     Runtime,
@@ -52,7 +52,7 @@ def show(runtime: Runtime, ref: CandidateRef) -> None:
     heads = ["number", "kind", "arrived (UTC)", "", "SHA-256"]
     parts = [f"{ref} in {found.name}: {_word(report)}", *([table(heads, rows)] if rows else [])]
     parts += [f"not there yet: {name}" for name in report.behind]
-    parts += [f"ALTERED: {line}" for line in report.altered]
+    parts += [f"{styled('ALTERED:', 'bad')} {line}" for line in report.altered]
     result = {"ledger": found.name, **_json(report)}
     runtime.conclude(result, "\n".join(parts), found.problem())
 
@@ -113,10 +113,10 @@ def _word(report: LedgerReport) -> str:
     if report.missing:
         return "not in the ledger"
     if report.gone:
-        return "GONE" if report.altered else "missing, its export may have died"
+        return styled("GONE", "bad") if report.altered else "missing, its export may have died"
     if report.altered:
-        return "ALTERED"
-    return "behind" if report.behind else "agrees"
+        return styled("ALTERED", "bad")
+    return styled("behind", "open") if report.behind else styled("agrees", "good")
 
 
 def _json(report: LedgerReport) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from jenkins_release.cli.command import Group
 from jenkins_release.cli.forecast import forecast_json, forecast_text
 from jenkins_release.cli.gate import gate_json, gate_text, overridden_text, recorded_text, trust_text
 from jenkins_release.cli.launch import job_status_command, launch
-from jenkins_release.cli.output import bullets, table
+from jenkins_release.cli.output import bullets, styled, table
 from jenkins_release.cli.plan import plan_json, plan_text, question
 from jenkins_release.cli.runtime import (
     Runtime,
@@ -259,7 +259,7 @@ def run(runtime: Runtime, ref: CandidateRef, key: str, dry_run: bool, checks: Pa
     proven = "every manifest names the config digest that QA validated"
     if not all(image.config_digest for image in report.images):
         proven = "every manifest or index is the one that QA validated"
-    text = f"{head}\n{table(columns, rows)}\nproven: {proven}"
+    text = f"{head}\n{table(columns, rows)}\n{styled('proven:', 'good')} {proven}"
     text += f"\nrecorded in {report.attestation}"
     if attachment is not None and attachment.problem:
         text += f"\nnot attached: {attachment.problem}\nto try again: {attachment.command}"

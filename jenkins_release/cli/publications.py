@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from jenkins_release.base.moments import day
 from jenkins_release.cli.gate import gate_json, overridden_text, trust_text
-from jenkins_release.cli.output import bullets, counted, plain, size, table
+from jenkins_release.cli.output import bullets, counted, plain, size, styled, table
 
 if TYPE_CHECKING:
     from jenkins_release.steps.overview.listing import ListedRelease
@@ -43,7 +43,8 @@ def publication_text(report: PublicationReport, dry_run: bool) -> str:
     rows = [[file.path, file.kind, size(file.size), file.sha256] for file in report.files]
     lines = [head, table(["file", "kind", "size", "SHA-256"], rows)]
     if not dry_run:
-        lines.append("proven: every file in the release area was read back and is what QA validated")
+        proven = "every file in the release area was read back and is what QA validated"
+        lines.append(f"{styled('proven:', 'good')} {proven}")
         if report.copied:
             lines.append(f"{size(report.copied)} copied by the server of the shares")
         lines.append(f"recorded in {report.attestation}")
@@ -80,9 +81,9 @@ def releases_text(found: Sequence[ListedRelease]) -> str:
         return "nothing was released"
     rows = []
     for each in found:
-        states = [f"withdrawn: {plain(each.withdrawn)}"] if each.withdrawn else []
-        state = "; ".join([*states, *([plain(each.problem)] if each.problem else [])])
-        state = state or (f"retired on {day(each.retired)}" if each.retired else "in force")
+        states = [f"{styled('withdrawn:', 'bad')} {plain(each.withdrawn)}"] if each.withdrawn else []
+        state = "; ".join([*states, *([styled(plain(each.problem), "bad")] if each.problem else [])])
+        state = state or (f"retired on {day(each.retired)}" if each.retired else styled("in force", "good"))
         rows.append(
             [
                 each.version,

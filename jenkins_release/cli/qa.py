@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -10,7 +11,7 @@ import click
 
 from jenkins_release.cli.command import Group
 from jenkins_release.cli.gate import gate_json, gate_text, recorded_text
-from jenkins_release.cli.output import tell
+from jenkins_release.cli.output import plain, styled, tell
 from jenkins_release.cli.runtime import (
     Runtime,
     candidate_argument,
@@ -108,7 +109,7 @@ def results(runtime: Runtime, results: tuple[str, ...], newer_than: Path | None,
         return
     found = read_results(results, newer_than)
     for reason in found.contradictions:
-        tell(f"warning: {reason}", err=True)
+        tell(f"{styled('warning:', 'open', sys.stderr)} {plain(reason)}", err=True)
     failed = [f"failed: {each}" for each in found.failures()]
     result = {
         "reports": [{"name": name, "sha256": digest} for name, digest in found.reports],

@@ -13,7 +13,7 @@ from jenkins_release.cli.attach import attach
 from jenkins_release.cli.attestations import attestations
 from jenkins_release.cli.command import Group
 from jenkins_release.cli.compare import compare
-from jenkins_release.cli.output import counted, plain, table
+from jenkins_release.cli.output import counted, for_a_file, plain, table
 from jenkins_release.cli.portal import portal, removal_json, removal_text
 from jenkins_release.cli.runtime import (
     Runtime,
@@ -53,10 +53,10 @@ def history(runtime: Runtime, version: str, out: Path | None) -> None:
     from jenkins_release.steps.overview.history import release_history
 
     found = release_history(version, runtime.services)
-    page = history_text(found)
     if out is not None:
-        write_file(out, f"{page}\n".encode(), "the history")
-    runtime.conclude(history_json(found), page, found.problem())
+        with for_a_file():
+            write_file(out, f"{history_text(found)}\n".encode(), "the history")
+    runtime.conclude(history_json(found), history_text(found), found.problem())
 
 
 @release.command()

@@ -16,7 +16,7 @@ import click
 from jenkins_release.base.environment import require_text
 from jenkins_release.base.errors import ConfigurationError, ReleaseError, without_logins
 from jenkins_release.cli.notices import notified_json, notified_text
-from jenkins_release.cli.output import bullets, plain, tell
+from jenkins_release.cli.output import Style, bullets, plain, shown_on_terminal, styled, tell
 from jenkins_release.cli.progress import progress_for
 from jenkins_release.cli.terminal import BOTTOM
 from jenkins_release.share.candidates import CandidateRef
@@ -81,7 +81,8 @@ class Runtime:
         shown = _without_logins({**result, **self._notified()})
         document = json.dumps(shown, indent=2, ensure_ascii=False)
         self._write_result(document)
-        tell(document if self.as_json else without_logins(text) + notified_text(self._deliveries()))
+        text = without_logins(text) + notified_text(self._deliveries())
+        tell(document if self.as_json else shown_on_terminal(text))
 
     def conclude(
         self,
@@ -115,11 +116,11 @@ class Runtime:
         return error.exit_status
 
     def _tell(self, error: ReleaseError, reasons: Sequence[str] = ()) -> None:
-        tell(_shown(f"error: {self._redacted(error.message)}"), err=True)
+        tell(f"{_word('error:', 'bad')} {_shown(self._redacted(error.message))}", err=True)
         if reasons:
             tell(_shown(self._redacted(bullets(reasons))), err=True)
         if error.hint:
-            tell(_shown(f"hint: {self._redacted(error.hint)}"), err=True)
+            tell(f"{_word('hint:', 'strong')} {_shown(self._redacted(error.hint))}", err=True)
 
     def result_only(self, error: ReleaseError) -> None:
         """Write the failure as JSON to the result file and stdout, if requested."""
@@ -161,7 +162,7 @@ class Runtime:
                 private=True,
             )
         except ConfigurationError as error:
-            tell(f"warning: {error.message}", err=True)
+            tell(f"{_word('warning:', 'open')} {_shown(error.message)}", err=True)
 
 
 pass_runtime = click.make_pass_decorator(Runtime)
@@ -269,6 +270,10 @@ def _set_verbosity(context: click.Context, _: click.Parameter, value: bool) -> N
     runtime = context.find_object(Runtime)
     environ = runtime.unchecked_environ if runtime else os.environ
     configure_logging(logging.INFO if value else logging.WARNING, environ)
+
+
+def _word(text: str, style: Style) -> str:
+    return styled(text, style, sys.stderr)
 
 
 def _shown(text: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from jenkins_release.cli.output import bullets, counted, plain, table
+from jenkins_release.cli.output import bullets, counted, indented, plain, styled, table
 from jenkins_release.cli.statements import shown_build, what_is_said
 from jenkins_release.records.candidate import Candidate
 from jenkins_release.rules.release.story import Event
@@ -34,7 +34,7 @@ def history_text(found: VersionHistory) -> str:
     states = ", ".join(f"build {build.ref.build} {build.story.state}" for build in found.builds)
     pages = [f"{found.product} {found.version}: {states}", *(_build_text(build) for build in found.builds)]
     if found.area:
-        what = "!! ALTERED: what is published is not what was recorded"
+        what = styled("!! ALTERED: what is published is not what was recorded", "bad")
         pages.append("\n".join([_RULE, what, bullets(_plain(found.area)), _RULE]))
     return "\n\n".join(pages)
 
@@ -84,17 +84,19 @@ def _build_text(build: BuildHistory) -> str:
         lines.append("   candidate.json cannot be read: it is unknown what was exported")
     else:
         lines.append(f"   candidate.json {story.digest}")
-        lines += _exported(story.record)
-    for event in story.events:
-        lines += _event_text(event)
+        with indented(len(_INDENT)):
+            lines += _exported(story.record)
+    with indented(len(_INDENT)):
+        for event in story.events:
+            lines += _event_text(event)
     count = counted(len(story.events), "attestation")
     if build.unproven:
-        what = "!! NOT PROVABLE: the policy does not allow this release, whoever signed it"
+        what = styled("!! NOT PROVABLE: the policy does not allow this release, whoever signed it", "bad")
         lines += [_RULE, what, bullets(_plain(build.unproven)), _RULE]
     if build.altered:
         lines += [
             _RULE,
-            "!! ALTERED: what is here is not what was recorded",
+            styled("!! ALTERED: what is here is not what was recorded", "bad"),
             bullets(_plain(build.altered)),
         ]
         lines.append(_RULE)
@@ -128,14 +130,14 @@ def _event_text(event: Event) -> list[str]:
     spoken = event.notary and event.kind in _SPOKEN
     signed = f"[{event.file}, {key}{', attested by Jenkins, not by a key of their own' if spoken else ''}]"
     if not event.counts:
-        lines = [f"{when}NOT COUNTED {plain(event.kind)} {signed}"]
+        lines = [f"{when}{styled('NOT COUNTED', 'bad')} {plain(event.kind)} {signed}"]
         lines += [f"{_INDENT}{plain(note)}" for note in event.notes]
         return [*lines, *(f"{_INDENT}it says: {line}" for line in what_is_said(event))]
     first, *rest = what_is_said(event)
     lines = [f"{when}{first} {signed}", *(_block(line) for line in rest)]
     lines += [f"{_INDENT}{plain(note)}" for note in event.notes]
     if _overrides(event):
-        return [_RULE, "!! OVERRIDDEN", *lines, _RULE]
+        return [_RULE, styled("!! OVERRIDDEN", "bad"), *lines, _RULE]
     return lines
 
 

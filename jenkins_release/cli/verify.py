@@ -10,7 +10,7 @@ import click
 
 from jenkins_release.base.moments import minute
 from jenkins_release.cli.command import Command
-from jenkins_release.cli.output import plain
+from jenkins_release.cli.output import plain, styled
 from jenkins_release.cli.progress import progress_for
 from jenkins_release.cli.runtime import Runtime, pass_runtime, result_options
 from jenkins_release.records.release import ReleasedImage
@@ -133,8 +133,8 @@ def _release_lines(release: AttestedRelease) -> list[str]:
     if release.summary is not None:
         levels = ", ".join(release.summary.statement.predicate["verifiedLevels"])
         lines.append(f"summary: PASSED, {levels}{_by(release.summary)}")
-    lines += [f"*** OVERRIDDEN *** {line}" for line in release.overridden]
-    return [plain(line) for line in lines]
+    overridden = styled("*** OVERRIDDEN ***", "bad")
+    return [*map(plain, lines), *(f"{overridden} {plain(line)}" for line in release.overridden)]
 
 
 def _by(item: Counted) -> str:
@@ -143,7 +143,8 @@ def _by(item: Counted) -> str:
 
 def _match_line(match: Match) -> str:
     kind = match.kind.replace("-", " ")
-    return plain(f"verified {kind} {match.name}: {', '.join(match.parts)}, {match.note}, {match.digest}")
+    parts = plain(f"{kind} {match.name}: {', '.join(match.parts)}, {match.note}, {match.digest}")
+    return f"{styled('verified', 'good')} {parts}"
 
 
 def _release_json(release: AttestedRelease) -> dict[str, Any]:

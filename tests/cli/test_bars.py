@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
+import sys
 import time
 
 import pytest
@@ -152,7 +153,7 @@ key(); finish(threads)
 
 
 @pytest.mark.parametrize("stuck", ["go.wait()", "while True: pass"])
-def test_ctrl_c_leaves_a_clean_terminal(warm_python: str, stuck: str):
+def test_ctrl_c_leaves_a_clean_terminal(stuck: str):
     """Within two seconds, also where the main thread does not hear of it."""
     code = f"""
 from jenkins_release.base.signals import interrupt_commands
@@ -171,7 +172,7 @@ entry.cli = command
 interrupt_commands()
 sys.exit(entry.main(["x"]))
 """
-    with terminal([warm_python, "-c", _BEGIN + code]) as ours:
+    with terminal([sys.executable, "-c", _BEGIN + code]) as ours:
         ours.until(_half)
         begun = time.monotonic()
         ours.keys("\x03")
