@@ -15,28 +15,55 @@ void call(Map arguments = [:], Closure build) {
         options {
             disableConcurrentBuilds()
             timeout(time: hours, unit: 'HOURS')
+            timestamps()
         }
         stages {
             stage('Build') {
                 steps {
                     script {
-                        build()
+                        jenkinsReleaseOutcome(candidate(given)) {
+                            jenkinsReleaseOutcome.say(candidate(given), 'is built')
+                            build()
+                        }
                     }
                 }
             }
             stage('Export candidate') {
                 steps {
                     script {
-                        Map candidate = exportCandidate(version: given.version, from: given.from, config: given.config,
-                            report: 'candidate.json', credentials: given.credentials)
-                        currentBuild.description = nameOf(candidate) + ', ' + candidate.digest
-                        archiveArtifacts artifacts: 'candidate.json'
-                        tell(given.notify, candidate)
+                        jenkinsReleaseOutcome(candidate(given)) {
+                            export(given)
+                        }
                     }
                 }
             }
         }
+        post {
+            failure {
+                script {
+                    jenkinsReleaseOutcome.ended(candidate(given), 'failed')
+                }
+            }
+            aborted {
+                script {
+                    jenkinsReleaseOutcome.ended(candidate(given), 'aborted')
+                }
+            }
+        }
     }
+}
+
+private String candidate(Map given) {
+    return given.version + '/' + env.BUILD_NUMBER
+}
+
+private void export(Map given) {
+    jenkinsReleaseOutcome.say(candidate(given), 'is exported')
+    Map exported = exportCandidate(version: given.version, from: given.from, config: given.config,
+        report: 'candidate.json', credentials: given.credentials)
+    jenkinsReleaseOutcome.say(candidate(given), 'exported', [nameOf(exported) + ', ' + exported.digest])
+    archiveArtifacts artifacts: 'candidate.json', fingerprint: true
+    tell(given, exported)
 }
 
 private String nameOf(Map candidate) {
@@ -44,18 +71,20 @@ private String nameOf(Map candidate) {
 }
 
 /** A mail that cannot be sent must not fail the build: the candidate is on the share. */
-private void tell(String addresses, Map candidate) {
-    if (!addresses) {
+private void tell(Map given, Map exported) {
+    if (!given.notify) {
         return
     }
     List<String> lines = [
-        nameOf(candidate) + ' is on the share: ' + candidate.location,
-        'candidate.json ' + candidate.digest,
+        nameOf(exported) + ' is on the share: ' + exported.location,
+        'candidate.json ' + exported.digest,
         env.BUILD_URL,
     ]
     try {
-        mail to: addresses, subject: nameOf(candidate) + ' is ready to be tested', body: lines.join('\n')
+        mail to: given.notify, subject: nameOf(exported) + ' is ready to be tested', body: lines.join('\n')
     } catch (error) {
-        echo 'QA could not be told: ' + (error.message ?: 'no reason given').split('\n')[0]
+        String told = 'QA could not be told: ' + (error.message ?: 'no reason given').split('\n')[0]
+        echo told
+        jenkinsReleaseOutcome.say(candidate(given), 'exported', [told])
     }
 }

@@ -13,19 +13,22 @@ void call(Map arguments = [:]) {
     int days = given.approvalDays as int
     pipeline {
         agent none
+        options {
+            timestamps()
+        }
         parameters {
             choice(name: 'ACTION', choices: ['doctor', 'list', 'audit', 'issue', 'rotate', 'revoke'],
-                description: 'What to do')
-            string(name: 'CUSTOMER', description: 'Customer, such as ACME; empty for list and audit')
-            string(name: 'TICKET', description: 'Ticket that asks for the access, for issue')
-            string(name: 'REASON', description: 'Why, for revoke')
-            string(name: 'SECRET', description: 'Secret in AWS Secrets Manager that gets the key')
-            string(name: 'RECIPIENT', description: 'Or the public key that a hand-over file is encrypted for: age1...')
-            string(name: 'NETWORKS', description: 'Networks that may pull, with blanks between them; empty for all')
-            string(name: 'EXPIRES_DAYS', description: 'Days from now, to renew an access')
+                description: 'Required. What to do')
+            string(name: 'CUSTOMER', description: 'Required, except for list and audit. Customer, such as ACME')
             choice(name: 'KIND', choices: ['iam-user', 'aws-account'],
                 description: 'A user with a key, or an AWS account of the customer')
-            string(name: 'ACCOUNT_ID', description: 'That account, for issue')
+            string(name: 'ACCOUNT_ID', description: 'Required to issue to an aws-account. That account')
+            string(name: 'TICKET', description: 'Required for issue. Ticket that asks for the access')
+            string(name: 'NETWORKS', description: 'Networks that may pull, with blanks between them; empty for all')
+            string(name: 'EXPIRES_DAYS', description: 'Days from now, to renew an access')
+            string(name: 'SECRET', description: 'Secret in AWS Secrets Manager that gets the key')
+            string(name: 'RECIPIENT', description: 'Or the public key that a hand-over file is encrypted for: age1...')
+            string(name: 'REASON', description: 'Required for revoke. Why')
             booleanParam(name: 'UNDO', defaultValue: false, description: 'Take a rotation or a revocation back')
             booleanParam(name: 'DELETE', defaultValue: false, description: 'Delete what a revocation left')
             string(name: 'CUSTOMER_KEY',
@@ -36,12 +39,14 @@ void call(Map arguments = [:]) {
                 agent { label given.label }
                 steps {
                     script {
-                        look(given)
+                        jenkinsReleaseOutcome(whatFor(params)) {
+                            look(given)
+                        }
                     }
                 }
                 post {
                     always {
-                        archiveArtifacts artifacts: 'access/', allowEmptyArchive: true
+                        archiveArtifacts artifacts: 'access/', allowEmptyArchive: true, fingerprint: true
                     }
                 }
             }
@@ -55,25 +60,36 @@ void call(Map arguments = [:]) {
                 }
                 steps {
                     script {
-                        if (!env.TO_DO) { // restarted from here: ask about what would be done now
-                            node(given.label) {
-                                checkout scm
-                                look(given)
+                        jenkinsReleaseOutcome(whatFor(params)) {
+                            if (!env.TO_DO) { // restarted from here: ask about what would be done now
+                                node(given.label) {
+                                    checkout scm
+                                    look(given)
+                                }
                             }
-                        }
-                        if (env.TO_DO == 'nothing') {
-                            currentBuild.description += ', nothing to do'
-                        } else {
-                            // Outside any node: waiting holds no executor.
-                            String approver = input(message: params.CUSTOMER + ': ' + env.TO_DO + '?', ok: 'Do it',
-                                submitter: given.submitter, submitterParameter: 'APPROVER')
-                            currentBuild.description += ', let by ' + approver
-                            node(given.label) {
-                                checkout scm
-                                change(given)
+                            if (env.TO_DO != 'nothing') {
+                                String approver = ask(given)
+                                jenkinsReleaseOutcome.say(whatFor(params), 'is done', ['let by ' + approver])
+                                node(given.label) {
+                                    checkout scm
+                                    change(given)
+                                }
+                                jenkinsReleaseOutcome.say(whatFor(params), 'done')
                             }
                         }
                     }
+                }
+            }
+        }
+        post {
+            failure {
+                script {
+                    jenkinsReleaseOutcome.ended(whatFor(params), 'failed')
+                }
+            }
+            aborted {
+                script {
+                    jenkinsReleaseOutcome.ended(whatFor(params), 'aborted')
                 }
             }
         }
@@ -87,11 +103,25 @@ private boolean isChange() {
 /** What the action finds, or, for a change, what a dry run of the same command says that it would do. */
 private void look(Map given) {
     jenkinsReleaseForm.require(neededFields(params), misplacedFields(params))
-    currentBuild.description = whatFor(params)
     dir('access') { deleteDir() }
     Map found = customerAccess(asked(given, isChange()))
     if (isChange()) {
         env.TO_DO = toDo(found)
+        jenkinsReleaseOutcome.say(whatFor(params), env.TO_DO == 'nothing' ? 'nothing to do' : 'waits for an answer',
+            env.TO_DO == 'nothing' ? [] : [env.TO_DO])
+    } else {
+        jenkinsReleaseOutcome.say(whatFor(params), 'done')
+    }
+}
+
+/** Asks whether to do what was found. Outside any node: waiting holds no executor. */
+private String ask(Map given) {
+    try {
+        return input(message: params.CUSTOMER + ': ' + env.TO_DO + '?', ok: 'Do it', submitter: given.submitter,
+            submitterParameter: 'APPROVER')
+    } catch (InterruptedException failure) {
+        jenkinsReleaseOutcome.explain(whatFor(params), failure, 'nobody answered in ' + given.approvalDays + ' days')
+        throw failure
     }
 }
 
@@ -103,7 +133,7 @@ private void change(Map given) {
             customerAccess(asked(given, false))
         }
     } finally {
-        archiveArtifacts artifacts: 'access/', allowEmptyArchive: true
+        archiveArtifacts artifacts: 'access/', allowEmptyArchive: true, fingerprint: true
         dir('access') { deleteDir() }
     }
 }
@@ -117,7 +147,8 @@ private String toDo(Map found) {
 
 @NonCPS
 private String whatFor(Map form) {
-    return form.ACTION + (form.UNDO ? ', undo,' : '') + (form.DELETE ? ', delete,' : '') + ' ' + form.CUSTOMER
+    return (form.ACTION ?: '') + (form.UNDO ? ', undo,' : '') + (form.DELETE ? ', delete,' : '') +
+        (form.CUSTOMER ? ' ' + form.CUSTOMER : '')
 }
 
 @NonCPS

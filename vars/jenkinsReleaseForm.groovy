@@ -17,7 +17,7 @@ private List<String> mistakes(Map form, List<String> needed) {
         String value = form[name] as String ?: ''
         if (name in needed && !value.trim()) {
             found << (name + ' is missing')
-        } else if (!(value ==~ /[^\p{Cntrl}\u2028\u2029]*/)) {
+        } else if (!(value ==~ /[^\p{Cc}\u2028\u2029]*/)) {
             found << (name + ' has to be one line, without control characters')
         }
     }

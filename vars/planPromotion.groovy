@@ -6,11 +6,13 @@ Map call(Map arguments = [:]) {
         config: 'release.toml',  // relative to the current directory
         credentials: [:],        // ids: smb, aws, key, passphrase, mail, webhook
         plan: 'plan.json',       // file for the plan, to archive and approve it
+        page: '',                // HTML file for people, with a style sheet beside it, to archive both
+        checks: '',              // file for the gate's conditions as a JUnit report, for the step junit
         report: '',              // file for the result, to archive it
     ], ['smb', 'aws', 'key', 'passphrase', 'mail', 'webhook'])
     return jenkinsReleaseCli(
         verb: ['promote', 'plan'],
-        options: ['--config': given.config, '--out': given.plan],
+        options: ['--config': given.config, '--out': given.plan, '--page': given.page, '--checks': given.checks],
         flags: [:],
         operands: [given.version + '/' + given.build],
         credentials: given.credentials,

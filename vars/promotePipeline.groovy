@@ -14,44 +14,49 @@ void call(Map arguments = [:]) {
     int days = given.approvalDays as int
     pipeline {
         agent none
+        options {
+            timestamps()
+        }
         parameters {
-            string(name: 'PRODUCT', description: 'Product; empty for the one of this job')
-            string(name: 'VERSION', description: 'Product version, such as 8.1.0')
-            string(name: 'BUILD', description: 'Build that QA signed off, such as 42')
-            string(name: 'REASON', description: 'Why it goes out; recorded with the approval')
+            string(name: 'VERSION', description: 'Required. Product version, such as 8.1.0')
+            string(name: 'BUILD', description: 'Required. Build that QA signed off, such as 42')
+            string(name: 'REASON', description: 'Required unless already approved. Why it goes out; recorded')
             string(name: 'TICKET', description: 'Ticket of the release; recorded with the reason')
             booleanParam(name: 'DRY_RUN', defaultValue: false, description: 'Plan only')
-            string(name: 'REQUEST_ID', description: 'Filled in by promote launch; leave it empty')
+            string(name: 'PRODUCT', description: 'Internal: a guard against the wrong job, filled in by promote launch')
+            string(name: 'REQUEST_ID', description: 'Internal: filled in by promote launch')
         }
         stages {
             stage('Plan') {
                 agent { label given.labels.plan }
                 steps {
                     script {
-                        preparePlan(given)
+                        jenkinsReleaseOutcome(jenkinsReleaseApproval.candidate()) {
+                            prepare(given)
+                        }
                     }
                 }
             }
             stage('Approve') {
                 when {
                     beforeOptions true
-                    expression { !params.DRY_RUN }
+                    expression { !params.DRY_RUN && (env.DECIDED ?: 'no') == 'no' }
                 }
                 options {
                     timeout(time: days, unit: 'DAYS')
                 }
                 steps {
                     script {
-                        if (!env.PLAN_DIGEST) { // restarted from here: ask about the plan as it is now
-                            node(given.labels.plan) {
-                                checkout scm
-                                preparePlan(given)
+                        jenkinsReleaseOutcome(jenkinsReleaseApproval.candidate()) {
+                            if (!env.DECIDED) { // restarted from here: ask about the plan as it is now
+                                node(given.labels.plan) {
+                                    checkout scm
+                                    prepare(given)
+                                }
                             }
-                        }
-                        if (env.PROMOTED == 'true') {
-                            echo 'It was promoted before: no approval is needed.'
-                        } else {
-                            jenkinsReleaseApproval.ask(given, 'Promote ' + given.product + ' ' + candidate())
+                            if (env.DECIDED == 'no') {
+                                jenkinsReleaseApproval.ask(given, 'Promote')
+                            }
                         }
                     }
                 }
@@ -67,48 +72,52 @@ void call(Map arguments = [:]) {
                 agent { label given.labels.promote }
                 steps {
                     script {
-                        jenkinsReleaseApproval.describe(given.product + ' ' + candidate() + ', without a new plan')
-                        Map promotion = promoteCandidate(version: params.VERSION, build: params.BUILD,
-                            report: 'promotion.json', checks: 'checks.xml', config: given.config,
-                            credentials: jenkinsReleaseApproval.credentialsFor(given.credentials,
-                                ['smb', 'aws', 'mail', 'webhook'], 'promotion'))
-                        if (!promotion.changed) {
-                            currentBuild.description += ', nothing to do: it was promoted before'
+                        jenkinsReleaseOutcome(jenkinsReleaseApproval.candidate()) {
+                            promote(given)
                         }
-                        releaseHistory version: params.VERSION, page: 'history.txt', config: given.config,
-                            credentials: jenkinsReleaseApproval.credentialsFor(given.credentials, ['smb'], '')
-                        archiveArtifacts artifacts: 'promotion.json'
-                        archiveArtifacts artifacts: 'history.txt'
                     }
                 }
                 post {
                     always {
-                        junit testResults: 'checks.xml', allowEmptyResults: true
+                        junit testResults: 'checks.xml', allowEmptyResults: true, checksName: 'Release gate'
                     }
+                }
+            }
+        }
+        post {
+            failure {
+                script {
+                    jenkinsReleaseOutcome.ended(jenkinsReleaseApproval.candidate(), 'failed')
+                }
+            }
+            aborted {
+                script {
+                    jenkinsReleaseOutcome.ended(jenkinsReleaseApproval.candidate(), 'aborted')
                 }
             }
         }
     }
 }
 
-private String candidate() {
-    return params.VERSION + '/' + params.BUILD
+private void prepare(Map given) {
+    jenkinsReleaseApproval.prepare(given, false, params.PRODUCT && params.PRODUCT != given.product ?
+        ['PRODUCT is ' + params.PRODUCT + ', but this job promotes ' + given.product] : [])
 }
 
-/** Plans, and fails if something is missing that the question needs. */
-private void preparePlan(Map given) {
-    jenkinsReleaseForm.require(['VERSION', 'BUILD'], params.PRODUCT && params.PRODUCT != given.product ?
-        ['PRODUCT is ' + params.PRODUCT + ', but this job promotes ' + given.product] : [])
-    Map plan = planPromotion(version: params.VERSION, build: params.BUILD, plan: 'plan.json', config: given.config,
-        credentials: jenkinsReleaseApproval.reading(given.credentials, 'request'))
-    archiveArtifacts artifacts: 'plan.json'
-    stash name: 'plan', includes: 'plan.json'
-    currentBuild.description = given.product + ' ' + candidate() + ' to ' + plan.registry + ', plan ' + plan.planDigest
-    // What was done before needs no question.
-    List<String> missing = plan.promoted ? [] : jenkinsReleaseApproval.missing(plan, !params.DRY_RUN)
-    if (missing) {
-        error 'refused: approval cannot be requested yet\n  - ' + missing.join('\n  - ')
+private void promote(Map given) {
+    String candidate = jenkinsReleaseApproval.candidate()
+    jenkinsReleaseOutcome.say(candidate, 'being promoted',
+        currentBuild.description ? [] : [given.product + ' ' + candidate + ', without a new plan'])
+    Map promotion = promoteCandidate(version: params.VERSION, build: params.BUILD, report: 'promotion.json',
+        checks: 'checks.xml', config: given.config,
+        credentials: jenkinsReleaseApproval.credentialsFor(given.credentials,
+            ['smb', 'aws', 'mail', 'webhook'], 'promotion'))
+    jenkinsReleaseOutcome.say(candidate, promotion.changed ? 'promoted' : 'was promoted before, nothing to do')
+    if (promotion.changed) {
+        jenkinsReleaseOutcome.keep()
     }
-    env.PLAN_DIGEST = plan.planDigest
-    env.PROMOTED = plan.promoted as String
+    archiveArtifacts artifacts: 'promotion.json', fingerprint: true
+    releaseHistory version: params.VERSION, page: 'history.txt', config: given.config,
+        credentials: jenkinsReleaseApproval.credentialsFor(given.credentials, ['smb'], '')
+    archiveArtifacts artifacts: 'history.txt', fingerprint: true
 }

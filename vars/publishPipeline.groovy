@@ -15,10 +15,13 @@ void call(Map arguments = [:], Closure prepare = null) {
     int days = given.approvalDays as int
     pipeline {
         agent none
+        options {
+            timestamps()
+        }
         parameters {
-            string(name: 'VERSION', description: 'Product version, such as 8.1.0')
-            string(name: 'BUILD', description: 'Build that QA signed off, such as 42')
-            string(name: 'REASON', description: 'Why it goes out; recorded with the approval')
+            string(name: 'VERSION', description: 'Required. Product version, such as 8.1.0')
+            string(name: 'BUILD', description: 'Required. Build that QA signed off, such as 42')
+            string(name: 'REASON', description: 'Required unless already approved. Why it goes out; recorded')
             string(name: 'TICKET', description: 'Ticket of the release; recorded with the reason')
             booleanParam(name: 'DRY_RUN', defaultValue: false, description: 'Plan only')
         }
@@ -27,30 +30,32 @@ void call(Map arguments = [:], Closure prepare = null) {
                 agent { label given.labels.plan }
                 steps {
                     script {
-                        preparePlan(given)
+                        jenkinsReleaseOutcome(jenkinsReleaseApproval.candidate()) {
+                            jenkinsReleaseApproval.prepare(given, true, [])
+                        }
                     }
                 }
             }
             stage('Approve') {
                 when {
                     beforeOptions true
-                    expression { !params.DRY_RUN && env.APPROVED != 'true' }
+                    expression { !params.DRY_RUN && (env.DECIDED ?: 'no') == 'no' }
                 }
                 options {
                     timeout(time: days, unit: 'DAYS')
                 }
                 steps {
                     script {
-                        if (!env.APPROVED) { // restarted from here: ask about the plan as it is now
-                            node(given.labels.plan) {
-                                checkout scm
-                                preparePlan(given)
+                        jenkinsReleaseOutcome(jenkinsReleaseApproval.candidate()) {
+                            if (!env.DECIDED) { // restarted from here: ask about the plan as it is now
+                                node(given.labels.plan) {
+                                    checkout scm
+                                    jenkinsReleaseApproval.prepare(given, true, [])
+                                }
                             }
-                        }
-                        if (env.APPROVED == 'true') {
-                            echo 'The plan is already approved, or published: no approval is needed.'
-                        } else {
-                            jenkinsReleaseApproval.ask(given, 'Publish ' + given.product + ' ' + candidate())
+                            if (env.DECIDED == 'no') {
+                                jenkinsReleaseApproval.ask(given, 'Publish')
+                            }
                         }
                     }
                 }
@@ -66,46 +71,44 @@ void call(Map arguments = [:], Closure prepare = null) {
                 agent { label given.labels.promote }
                 steps {
                     script {
-                        jenkinsReleaseApproval.describe(given.product + ' ' + candidate() + ', without a new plan')
-                        if (prepare) {
-                            prepare()
+                        jenkinsReleaseOutcome(jenkinsReleaseApproval.candidate()) {
+                            publish(given, prepare)
                         }
-                        Map publication = publishRelease(version: params.VERSION, build: params.BUILD,
-                            setupZip: given.setupZip, report: 'publication.json', config: given.config,
-                            credentials: jenkinsReleaseApproval.reading(given.credentials, 'promotion'))
-                        if (!publication.changed) {
-                            currentBuild.description += ', nothing to do: it was published before'
-                        }
-                        releaseHistory version: params.VERSION, page: 'history.txt', config: given.config,
-                            credentials: jenkinsReleaseApproval.credentialsFor(given.credentials, ['smb'], '')
-                        archiveArtifacts artifacts: 'publication.json'
-                        archiveArtifacts artifacts: 'history.txt'
                     }
+                }
+            }
+        }
+        post {
+            failure {
+                script {
+                    jenkinsReleaseOutcome.ended(jenkinsReleaseApproval.candidate(), 'failed')
+                }
+            }
+            aborted {
+                script {
+                    jenkinsReleaseOutcome.ended(jenkinsReleaseApproval.candidate(), 'aborted')
                 }
             }
         }
     }
 }
 
-private String candidate() {
-    return params.VERSION + '/' + params.BUILD
-}
-
-/** Plans, and fails if something is missing that the question needs. */
-private void preparePlan(Map given) {
-    jenkinsReleaseForm.require(['VERSION', 'BUILD'], [])
-    Map plan = planPromotion(version: params.VERSION, build: params.BUILD, plan: 'plan.json', config: given.config,
-        credentials: jenkinsReleaseApproval.reading(given.credentials, 'request'))
-    archiveArtifacts artifacts: 'plan.json'
-    stash name: 'plan', includes: 'plan.json'
-    currentBuild.description = given.product + ' ' + candidate() + ' to ' + plan.release_area +
-        ', plan ' + plan.planDigest
-    // What was done before needs no question.
-    List<String> missing = plan.published ? [] :
-        jenkinsReleaseApproval.missing(plan, !params.DRY_RUN && !plan.gate.open)
-    if (missing) {
-        error 'refused: approval cannot be requested yet\n  - ' + missing.join('\n  - ')
+private void publish(Map given, Closure prepare) {
+    String candidate = jenkinsReleaseApproval.candidate()
+    jenkinsReleaseOutcome.say(candidate, 'being published',
+        currentBuild.description ? [] : [given.product + ' ' + candidate + ', without a new plan'])
+    if (prepare) {
+        prepare()
     }
-    // An approval of the promotion covers the publication too: both are in the plan.
-    env.APPROVED = (plan.gate.open || plan.published) as String
+    Map publication = publishRelease(version: params.VERSION, build: params.BUILD, setupZip: given.setupZip,
+        report: 'publication.json', config: given.config,
+        credentials: jenkinsReleaseApproval.reading(given.credentials, 'promotion'))
+    jenkinsReleaseOutcome.say(candidate, publication.changed ? 'published' : 'was published before, nothing to do')
+    if (publication.changed) {
+        jenkinsReleaseOutcome.keep()
+    }
+    archiveArtifacts artifacts: 'publication.json', fingerprint: true
+    releaseHistory version: params.VERSION, page: 'history.txt', config: given.config,
+        credentials: jenkinsReleaseApproval.credentialsFor(given.credentials, ['smb'], '')
+    archiveArtifacts artifacts: 'history.txt', fingerprint: true
 }

@@ -13,31 +13,24 @@ void call(Map arguments = [:], Closure test) {
         agent none
         options {
             preserveStashes(buildCount: 50)
+            timestamps()
         }
         parameters {
-            string(name: 'VERSION', description: 'Product version, such as 8.1.0')
-            string(name: 'BUILD', description: 'Build to test, such as 42')
+            string(name: 'VERSION', description: 'Required. Product version, such as 8.1.0')
+            string(name: 'BUILD', description: 'Required. Build to test, such as 42')
         }
         stages {
             stage('Test') {
                 agent { label given.label }
                 steps {
                     script {
-                        jenkinsReleaseForm.require(['VERSION', 'BUILD'], [])
-                        currentBuild.description = params.VERSION + '/' + params.BUILD
-                        Map loaded = loadCandidate(version: params.VERSION, build: params.BUILD,
-                            config: given.config, report: 'tested.json', credentials: [smb: given.credentials.smb])
-                        currentBuild.description += ', ' + loaded.digest
-                        env.TESTED_DIGEST = loaded.digest
-                        archiveArtifacts artifacts: 'tested.json'
-                        // Before the tests run: they may write to the workspace.
-                        writeFile file: 'tested.digest', text: loaded.digest
-                        stash name: 'tested', includes: 'tested.digest'
-                        // What the tests of another candidate left on this agent is not a result of these.
-                        reports(given.results, ['--remove': true], '')
-                        test()
-                        keep(reports(given.results, [:], 'tested.digest'))
-                        stash name: 'results', includes: given.results
+                        jenkinsReleaseOutcome(candidate()) {
+                            load(given)
+                            test()
+                            keep(reports(given.results, [:], 'tested.digest'))
+                            stash name: 'results', includes: given.results
+                            jenkinsReleaseOutcome.say(candidate(), 'waits for the verdict', [env.TEST_RESULTS])
+                        }
                     }
                 }
                 post {
@@ -52,40 +45,98 @@ void call(Map arguments = [:], Closure test) {
                 }
                 steps {
                     script {
-                        if (!env.TESTED_DIGEST) { // restarted from here
-                            node(given.label) {
-                                takeStashes(given.results)
-                                keep(reports(given.results, [:], ''))
+                        jenkinsReleaseOutcome(candidate()) {
+                            if (!env.TESTED_DIGEST) { // restarted from here
+                                node(given.label) {
+                                    takeStashes(given.results)
+                                    keep(reports(given.results, [:], ''))
+                                }
+                                jenkinsReleaseOutcome.say(candidate(), 'waits for the verdict',
+                                    ['candidate.json ' + env.TESTED_DIGEST, env.TEST_RESULTS])
                             }
-                            currentBuild.description = params.VERSION + '/' + params.BUILD + ', ' + env.TESTED_DIGEST
-                        }
-                        // Outside any node: waiting holds no executor.
-                        Map answer = input(
-                            message: 'The verdict on ' + params.VERSION + '/' + params.BUILD + ', ' +
-                                env.TESTED_DIGEST + '? ' + env.TEST_RESULTS,
-                            ok: 'Sign', submitter: given.submitter, submitterParameter: 'TESTER',
-                            parameters: [
-                                choice(name: 'VERDICT', choices: ['fail', 'pass'], description: 'May it be released?'),
-                                string(name: 'NOTE', description: 'Remark for the record'),
-                                string(name: 'ACCEPT_FAILURES', description: 'Why it passes although tests failed'),
-                            ])
-                        if (answer.VERDICT == 'pass' && env.TESTS_FAILED == 'true' && !answer.ACCEPT_FAILURES?.trim()) {
-                            error 'configuration: tests failed, so a pass needs ACCEPT_FAILURES: why it passes\n' +
-                                'hint: restart this build from Sign off, and the question is asked again'
-                        }
-                        node(given.label) {
-                            checkout scm
-                            takeStashes(given.results)
-                            qaSignOff version: params.VERSION, build: params.BUILD, verdict: answer.VERDICT,
-                                digest: env.TESTED_DIGEST, tester: answer.TESTER, results: given.results,
-                                note: answer.NOTE, acceptFailures: answer.ACCEPT_FAILURES, config: given.config,
-                                report: 'verdict.json', credentials: given.credentials
-                            archiveArtifacts artifacts: 'verdict.json'
+                            Map answer = ask(given)
+                            node(given.label) {
+                                sign(given, answer)
+                            }
                         }
                     }
                 }
             }
         }
+        post {
+            failure {
+                script {
+                    jenkinsReleaseOutcome.ended(candidate(), 'failed')
+                }
+            }
+            aborted {
+                script {
+                    jenkinsReleaseOutcome.ended(candidate(), 'aborted')
+                }
+            }
+        }
+    }
+}
+
+private String candidate() {
+    return params.VERSION && params.BUILD ? params.VERSION + '/' + params.BUILD : ''
+}
+
+private void load(Map given) {
+    jenkinsReleaseForm.require(['VERSION', 'BUILD'], [])
+    jenkinsReleaseOutcome.say(candidate(), 'is tested')
+    Map loaded = loadCandidate(version: params.VERSION, build: params.BUILD, config: given.config,
+        report: 'tested.json', credentials: [smb: given.credentials.smb])
+    jenkinsReleaseOutcome.say(candidate(), 'is tested', ['candidate.json ' + loaded.digest])
+    env.TESTED_DIGEST = loaded.digest
+    archiveArtifacts artifacts: 'tested.json', fingerprint: true
+    // Before the tests run: they may write to the workspace.
+    writeFile file: 'tested.digest', text: loaded.digest
+    stash name: 'tested', includes: 'tested.digest'
+    // What the tests of another candidate left on this agent is not a result of these.
+    reports(given.results, ['--remove': true], '')
+}
+
+/** Asks for the verdict. Outside any node: waiting holds no executor. */
+private Map ask(Map given) {
+    Map answer = [:]
+    try {
+        answer = input(
+            message: 'The verdict on ' + candidate() + ', ' + env.TESTED_DIGEST + '? ' + env.TEST_RESULTS,
+            ok: 'Sign', submitter: given.submitter, submitterParameter: 'TESTER',
+            parameters: [
+                choice(name: 'VERDICT', choices: ['fail', 'pass'], description: 'Required. May it be released?'),
+                string(name: 'NOTE', description: 'Remark for the record'),
+                string(name: 'ACCEPT_FAILURES',
+                    description: 'Required for a pass if tests failed. Why it passes although they did'),
+            ])
+    } catch (InterruptedException failure) {
+        jenkinsReleaseOutcome.explain(candidate(), failure, 'nobody answered in ' + given.verdictDays + ' days')
+        throw failure
+    }
+    if (answer.VERDICT == 'pass' && env.TESTS_FAILED == 'true' && !answer.ACCEPT_FAILURES?.trim()) {
+        error 'configuration: tests failed, so a pass needs ACCEPT_FAILURES: why it passes\n' +
+            'hint: restart this build from Sign off, and the question is asked again'
+    }
+    return answer
+}
+
+private void sign(Map given, Map answer) {
+    checkout scm
+    takeStashes(given.results)
+    qaSignOff version: params.VERSION, build: params.BUILD, verdict: answer.VERDICT,
+        digest: env.TESTED_DIGEST, tester: answer.TESTER, results: given.results,
+        note: answer.NOTE, acceptFailures: answer.ACCEPT_FAILURES, config: given.config,
+        report: 'verdict.json', credentials: given.credentials
+    List<String> facts = ['by ' + answer.TESTER + (answer.NOTE?.trim() ? ': ' + answer.NOTE : '')]
+    if (answer.VERDICT == 'pass' && answer.ACCEPT_FAILURES?.trim()) {
+        facts << 'failed tests were accepted: ' + answer.ACCEPT_FAILURES
+    }
+    jenkinsReleaseOutcome.say(candidate(), 'signed: ' + answer.VERDICT, facts)
+    archiveArtifacts artifacts: 'verdict.json', fingerprint: true
+    if (answer.VERDICT == 'fail') {
+        // Not a failure: the job did its work, and the verdict is on the share. But nobody may take it for a pass.
+        unstable candidate() + ' signed: fail'
     }
 }
 

@@ -12,7 +12,13 @@ if TYPE_CHECKING:
     from jenkins_release.rules.gate.decision import Decision
 
 
-def write_checks(decision: Decision, path: Path, settled: str = "") -> None:
+AWAITED = frozenset({"approvals", "separation"})
+"""What the answer to a plan settles."""
+
+
+def write_checks(
+    decision: Decision, path: Path, settled: str = "", awaited: frozenset[str] = frozenset()
+) -> None:
     """Write a test case for each condition of the gate.
 
     An unmet condition is a failure with all its reasons; an overridden one is a success whose output says by
@@ -23,6 +29,7 @@ def write_checks(decision: Decision, path: Path, settled: str = "") -> None:
         path: The file.
         settled: Why the conditions no longer matter; empty if the gate decided something. Alterations are
             failures in any case.
+        awaited: Conditions that are skipped while they are not met: their time has not come.
 
     Raises:
         ConfigurationError: The file cannot be written.
@@ -41,6 +48,9 @@ def write_checks(decision: Decision, path: Path, settled: str = "") -> None:
             reasons = [plain(str(reason)) for reason in decision.unmet if reason.condition == name]
         if reasons and settled and name != ALTERED:
             ElementTree.SubElement(case, "skipped", message=f"{settled}: {reasons[0]}")
+            skipped += 1
+        elif reasons and name in awaited:
+            ElementTree.SubElement(case, "skipped", message=f"not yet: {reasons[0]}")
             skipped += 1
         elif reasons:
             failure = ElementTree.SubElement(case, "failure", message=reasons[0])

@@ -65,13 +65,18 @@ def overridden_text(decision: Decision) -> str:
 
 def gate_json(decision: Decision) -> dict[str, Any]:
     """Return the decision for programs."""
+    from jenkins_release.rules.gate.checklist import brief
+
     return {
         "open": decision.allowed,
         "trust": decision.trust,
         "approvalsChecked": decision.complete,
         "scansChecked": decision.scanned,
         "reasons": list(decision.reasons),
-        "unmet": [{"condition": r.condition, "message": r.message, "hint": r.hint} for r in decision.unmet],
+        "unmet": [
+            {"condition": r.condition, "message": r.message, "hint": r.hint, "brief": brief(r)}
+            for r in decision.unmet
+        ],
         "altered": list(decision.altered),
         "notes": list(decision.notes),
         "overridden": [
@@ -93,5 +98,9 @@ def gate_json(decision: Decision) -> dict[str, Any]:
                 "tested": v.tested,
             }
             for v in decision.verdicts
+        ],
+        "approvals": [
+            {"approver": str(each.statement.extension.get("approver", "")), "file": each.file}
+            for each in decision.approved
         ],
     }

@@ -10,7 +10,7 @@ import click
 from jenkins_release.base.errors import GateRefused, IntegrityError
 from jenkins_release.base.moments import second
 from jenkins_release.cli.attach import statements_json, statements_text
-from jenkins_release.cli.checks import write_checks
+from jenkins_release.cli.checks import AWAITED, write_checks
 from jenkins_release.cli.command import Group
 from jenkins_release.cli.forecast import forecast_json, forecast_text
 from jenkins_release.cli.gate import gate_json, gate_text, overridden_text, recorded_text, trust_text
@@ -53,6 +53,11 @@ def promote() -> None:
     help="Also write an HTML page to this file, and its style sheet beside it.",
 )
 @click.option(
+    "--checks",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the gate's conditions to this file, as a JUnit report that skips what an approval settles.",
+)
+@click.option(
     "--key",
     default="",
     help="Key that signs who requests the plan, file2: or awskms:  [default: signing.request_key]",
@@ -61,7 +66,9 @@ def promote() -> None:
 @region_option
 @common_options
 @pass_runtime
-def plan(runtime: Runtime, ref: CandidateRef, out: Path | None, page: Path | None, key: str) -> None:
+def plan(
+    runtime: Runtime, ref: CandidateRef, out: Path | None, page: Path | None, checks: Path | None, key: str
+) -> None:
     """Show what a promotion would do. Changes nothing, but with a key it records who requests the plan."""
     from jenkins_release.rules.release.verdicts import told_verdicts
     from jenkins_release.steps.candidate.opened import open_candidate, reopen
@@ -74,6 +81,8 @@ def plan(runtime: Runtime, ref: CandidateRef, out: Path | None, page: Path | Non
 
     if key and out is None:
         raise click.UsageError("--key signs the request for the plan that --out writes: give both")
+    if checks is not None:
+        remove_file(checks, "the report of checks")
     request = head = ""
     if out is not None and (key or runtime.services.configuration.signing.request_key):
         asked, opened = ask_for_plan(PlanRequest(ref, key), runtime.services)
@@ -97,8 +106,10 @@ def plan(runtime: Runtime, ref: CandidateRef, out: Path | None, page: Path | Non
             ask_for_approval(made, decision, runtime.services)
         text += f"\nwrote {out}; approve it with 'jenkins-release promote approve {out}'"
     verdicts = told_verdicts(opened.evidence, decision)
+    done = promoted and (published or not made.installers) if made.images else published
+    if checks is not None:
+        write_checks(decision, checks, f"nothing to do: {ref} is released" if done else "", AWAITED)
     if page is not None:
-        done = promoted and (published or not made.installers) if made.images else published
         write_plan_page(view_plan(opened, made, decision, expected, runtime.services, done=done), page)
         text += f"\nwrote {page} and {page.with_suffix('.css').name}"
     result = plan_json(made) | {"planDigest": made.digest, "gate": gate_json(decision)}

@@ -31,10 +31,10 @@ class JobTemplate:
     script: str
 
 
-_VERSION = Parameter(VERSION, description="Product version, such as 8.1.0")
-_SIGNED_OFF = Parameter(BUILD, description="Build that QA signed off, such as 42")
+_VERSION = Parameter(VERSION, description="Required. Product version, such as 8.1.0")
+_SIGNED_OFF = Parameter(BUILD, description="Required. Build that QA signed off, such as 42")
 _WHY = (
-    Parameter(REASON, description="Why it goes out; recorded with the approval"),
+    Parameter(REASON, description="Required unless already approved. Why it goes out; recorded"),
     Parameter(TICKET, description="Ticket of the release; recorded with the reason"),
     Parameter(DRY_RUN, "boolean", "false", description="Plan only"),
 )
@@ -44,11 +44,13 @@ PROMOTE = JobTemplate(
     "promote",
     "Plans a promotion, waits for its approval, and brings the candidate to Amazon ECR.",
     (
-        Parameter(PRODUCT, description="Product; empty for the one of this job"),
         _VERSION,
         _SIGNED_OFF,
         *_WHY,
-        Parameter(REQUEST_ID, description="Filled in by promote launch; leave it empty"),
+        Parameter(
+            PRODUCT, description="Internal: a guard against the wrong job, filled in by promote launch"
+        ),
+        Parameter(REQUEST_ID, description="Internal: filled in by promote launch"),
     ),
     "jobs/promote.Jenkinsfile",
 )
@@ -59,7 +61,7 @@ _ROWS = (
     JobTemplate(
         "qa",
         "Loads a candidate, tests it, asks for QA's verdict and signs it.",
-        (_VERSION, Parameter(BUILD, description="Build to test, such as 42")),
+        (_VERSION, Parameter(BUILD, description="Required. Build to test, such as 42")),
         "jobs/qa.Jenkinsfile",
     ),
     PROMOTE,
@@ -73,19 +75,8 @@ _ROWS = (
         "customer-access",
         "Gives a customer access to the images, renews it, ends it, or looks at it.",
         (
-            Parameter("ACTION", "choice", None, _ACTIONS, "What to do"),
-            Parameter("CUSTOMER", description="Customer, such as ACME; empty for list and audit"),
-            Parameter(TICKET, description="Ticket that asks for the access, for issue"),
-            Parameter(REASON, description="Why, for revoke"),
-            Parameter("SECRET", description="Secret in AWS Secrets Manager that gets the key"),
-            Parameter(
-                "RECIPIENT",
-                description="Or the public key that a hand-over file is encrypted for: age1...",
-            ),
-            Parameter(
-                "NETWORKS", description="Networks that may pull, with blanks between them; empty for all"
-            ),
-            Parameter("EXPIRES_DAYS", description="Days from now, to renew an access"),
+            Parameter("ACTION", "choice", None, _ACTIONS, "Required. What to do"),
+            Parameter("CUSTOMER", description="Required, except for list and audit. Customer, such as ACME"),
             Parameter(
                 "KIND",
                 "choice",
@@ -93,7 +84,18 @@ _ROWS = (
                 ("iam-user", "aws-account"),
                 "A user with a key, or an AWS account of the customer",
             ),
-            Parameter("ACCOUNT_ID", description="That account, for issue"),
+            Parameter("ACCOUNT_ID", description="Required to issue to an aws-account. That account"),
+            Parameter(TICKET, description="Required for issue. Ticket that asks for the access"),
+            Parameter(
+                "NETWORKS", description="Networks that may pull, with blanks between them; empty for all"
+            ),
+            Parameter("EXPIRES_DAYS", description="Days from now, to renew an access"),
+            Parameter("SECRET", description="Secret in AWS Secrets Manager that gets the key"),
+            Parameter(
+                "RECIPIENT",
+                description="Or the public key that a hand-over file is encrypted for: age1...",
+            ),
+            Parameter(REASON, description="Required for revoke. Why"),
             Parameter("UNDO", "boolean", "false", description="Take a rotation or a revocation back"),
             Parameter("DELETE", "boolean", "false", description="Delete what a revocation left"),
             Parameter(

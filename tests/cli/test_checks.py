@@ -8,7 +8,7 @@ import pytest
 from defusedxml import ElementTree
 
 from jenkins_release.base.errors import ConfigurationError
-from jenkins_release.cli.checks import write_checks
+from jenkins_release.cli.checks import AWAITED, write_checks
 from jenkins_release.records.junit import read_junit
 from jenkins_release.rules.gate.approvals import Override
 from jenkins_release.rules.gate.conditions import Reason
@@ -47,6 +47,17 @@ def test_what_was_not_looked_at_is_skipped(tmp_path: Path):
     cases = report(Decision((), (), (), complete=False, scanned=False), tmp_path)
     skipped = {name for name, case in cases.items() if case.find("skipped") is not None}
     assert skipped == {"approvals", "separation", "scan"}
+
+
+def test_what_an_approval_settles_is_no_failure_of_a_plan(tmp_path: Path):
+    """Its time has not come; everything else that is not met fails as ever."""
+    approval = Reason("approvals", "1 approval of this plan required, found 0", "approve it")
+    write_checks(Decision((SOAK, approval), (), ()), tmp_path / "checks.xml", awaited=AWAITED)
+    cases = {
+        case.get("name"): case for case in ElementTree.fromstring((tmp_path / "checks.xml").read_bytes())
+    }
+    assert cases["approvals"].find("skipped").get("message") == f"not yet: {approval}"
+    assert cases["soak"].find("failure") is not None
 
 
 def test_what_nothing_hangs_on_any_more_is_skipped(tmp_path: Path):

@@ -21,6 +21,9 @@ GOLDEN = Path(__file__).parent / "golden"
 LOGS = ROOT / "build" / "groovy-logs"
 _HARNESS = Path(__file__).parent / "harness"
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC")
+_PLACE = re.compile(r"127\.0\.0\.1:\d+|\\\\127\.0\.0\.1[^ ']*(?=\.\\n)")
+_STAMP = re.compile(r"^\[\d{4}-\d\d-\d\dT[\d:.]+Z\] ", re.MULTILINE)
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -62,10 +65,11 @@ class Job:
 class Outcome:
     """What a build ended with.
 
-    ``leaks`` says where a secret was seen; ``description``, ``reports``, ``mails`` and ``artifacts`` are
-    the build's description, the JUnit reports that it published, the mails that it sent, and the files
-    that it archived. ``survivors`` are the variables that were stored and read back on the way; ``stashes``
-    are those that are kept for a restart.
+    ``leaks`` says where a secret was seen; ``name``, ``description``, ``kept``, ``reports``, ``mails`` and
+    ``artifacts`` are the build's name and description, whether it is kept forever, the JUnit reports that it
+    published, the mails that it sent, and the files that it archived. ``console`` is the log as its page
+    shows it, ``raw`` the log with the times of the option ``timestamps``. ``survivors`` are the variables
+    that were stored and read back on the way; ``stashes`` are those that are kept for a restart.
     """
 
     status: str
@@ -76,7 +80,10 @@ class Outcome:
     console: str
     leaks: list[str]
     trace: list[str]
+    name: str
     description: str
+    kept: bool
+    raw: str
     reports: list[str]
     mails: list[dict[str, str]]
     survivors: list[str]
@@ -109,7 +116,7 @@ class Outcome:
         """The call stack without what differs from run to run."""
         text = "\n".join(self.calls).replace(str(workspace).replace("'", "\\'"), "<workspace>")
         text = text.replace(str(workspace), "<workspace>")
-        text = _DIGEST.sub("sha256:<digest>", text)
+        text = _MOMENT.sub("<moment>", _DIGEST.sub("sha256:<digest>", _PLACE.sub("<place>", text)))
         return _UUID.sub("<id>", text).replace(__version__, "<version>") + "\n"
 
 
@@ -143,10 +150,13 @@ class Jenkins:
                 failure=answer["failure"] or "",
                 calls=answer["calls"],
                 scripts=answer["scripts"],
-                console=answer["console"],
+                console=_STAMP.sub("", answer["console"]),
+                raw=answer["console"],
                 leaks=answer["leaks"],
                 trace=[answer["thrown"] or "", *answer.get("trace", [])],
+                name=answer["name"],
                 description=answer["description"] or "",
+                kept=answer["kept"],
                 reports=answer["reports"],
                 mails=answer["mails"],
                 survivors=answer["survivors"],

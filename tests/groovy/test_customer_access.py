@@ -67,7 +67,8 @@ def test_the_whole_run_that_shows_lets_and_issues_an_access(
     outcome.ok()
     stack = outcome.stack(desk.job.workspace).replace(recipient, "<recipient>")
     snapshots.same("customer-access.Jenkinsfile.txt", stack, GOLDEN)
-    assert outcome.description == "issue ACME, let by dave"
+    assert outcome.name == "#42 issue ACME done"
+    assert outcome.description.startswith("issue ACME done\n- let by dave\n- create the boundary ")
     keep_log("customerAccessPipeline", outcome)
     (name,) = [name for name in outcome.artifacts if name.endswith(".age")]
     sealed = desk.lab.folder / "archived.age"
@@ -110,11 +111,12 @@ def test_what_is_asked_is_what_is_done(jenkins: Jenkins, desk: Desk):
     outcome = desk.run(jenkins, **revoke, UNDO=True)
     outcome.ok()
     assert question(outcome) == f"ACME: switch on the key {key}; take the denial away?"
-    assert outcome.description == "revoke, undo, ACME, let by dave"
+    told = f"revoke, undo, ACME done\n- let by dave\n- switch on the key {key}; take the denial away"
+    assert outcome.description == told
     outcome = desk.run(jenkins, **revoke, UNDO=True)
     outcome.ok()
     assert not asked(outcome)
-    assert outcome.description == "revoke, undo, ACME, nothing to do"
+    assert outcome.name == "#42 revoke, undo, ACME nothing to do"
     outcome = desk.run(jenkins, **revoke, DELETE=True)
     assert "ACME is not revoked, so the access is not deleted" in outcome.failed()
     assert not asked(outcome)

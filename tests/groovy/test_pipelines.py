@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -93,11 +94,21 @@ def test_the_promote_job_plans_asks_and_promotes(jenkins: Jenkins, promoting: Sk
     assert approval["planDigest"] == f"sha256:{hashlib.sha256(plan).hexdigest()}"
     assert json.loads(plan)["candidate"] == promotion["digest"]
     assert promotion["changed"] is True
-    assert outcome.description == f"SkyDRM 8.1.0/42 to {promotion['registry']}, plan {approval['planDigest']}"
     assert "promoted by alice" in (job.workspace / "history.txt").read_text()
-    (report,) = outcome.reports
+    planned, report = outcome.reports
     assert {case.get("name") for case in ElementTree.fromstring(report)} > {"sign-offs", "approvals"}
     assert not failed(report)
+    # What the answer settles is no failure of the plan.
+    assert not failed(planned)
+    skipped = [case.get("name") for case in ElementTree.fromstring(planned) if len(case)]
+    assert skipped == ["approvals"]
+    assert outcome.name == "#7 8.1.0/42 promoted"
+    assert outcome.description.splitlines() == [
+        "8.1.0/42 promoted",
+        "- approved by bob",
+        f"- SkyDRM 8.1.0/42 to {promotion['registry']}, plan {approval['planDigest']}",
+    ]
+    assert outcome.kept
 
 
 def test_the_approval_names_who_answered(jenkins: Jenkins, promoting: SkyDrm):
@@ -161,8 +172,9 @@ def test_a_job_without_the_question_is_refused(jenkins: Jenkins, promoting: SkyD
     assert outcome.failed().splitlines()[0] == head
     assert "1 approval of this plan required, found 0" in outcome.failure
     assert promoting.product.tags() == {}
-    (report,) = outcome.reports
-    assert failed(report) == ["approvals"]
+    assert [failed(report) for report in outcome.reports] == [[], ["approvals"]]
+    assert outcome.name == "#7 8.1.0/42 refused: 1 approval of this plan required, found 0"
+    assert not outcome.kept
 
 
 def test_the_ticket_is_recorded_with_the_reason(jenkins: Jenkins, promoting: SkyDrm):
@@ -194,7 +206,8 @@ def test_a_dry_run_asks_nobody(jenkins: Jenkins, promoting: SkyDrm):
     outcome = jenkins.run(promoting.job, PROMOTE, params=parameters, user="")
     outcome.ok()
     assert not {"input", "lock", "approvePromotion", "promoteCandidate"} & calls(outcome)
-    assert (promoting.job.workspace / "plan.json").exists()
+    assert {"plan.json", "plan.html", "plan.css"} <= set(outcome.artifacts)
+    assert outcome.name == "#7 8.1.0/42 plan only"
     assert promoting.product.tags() == {}
 
 
@@ -204,9 +217,14 @@ def test_nobody_is_asked_before_qa_signed(jenkins: Jenkins, skydrm: SkyDrm, expo
     parameters = PARAMETERS | {"DRY_RUN": dry_run}
     outcome = jenkins.run(skydrm.job, PROMOTE, params=parameters, approver="bob")
     head, *reasons = outcome.failed().splitlines()
-    assert head == "refused: approval cannot be requested yet"
+    assert head == "refused: approval cannot be requested yet: 1 QA sign-off missing"
     assert len(reasons) == 1
     assert "sign-off" in reasons[0]
+    assert outcome.name == "#42 8.1.0/42 refused: 1 QA sign-off missing"
+    told = outcome.description.splitlines()
+    assert told[:2] == ["8.1.0/42 refused: 1 QA sign-off missing", f"- {reasons[0].removeprefix('  - ')}"]
+    (report,) = outcome.reports
+    assert "sign-offs" in failed(report)
     assert "input" not in calls(outcome)
     assert "archiveArtifacts" in calls(outcome)
     assert skydrm.product.tags() == {}
@@ -218,29 +236,35 @@ def test_nobody_is_asked_for_a_candidate_that_was_altered(jenkins: Jenkins, prom
     attestation.rename(attestation.with_name("0009-qa.dsse.json"))
     outcome = jenkins.run(promoting.job, PROMOTE, params=PARAMETERS, approver="bob")
     head, *reasons = outcome.failed().splitlines()
-    assert head == "refused: approval cannot be requested yet"
+    assert head == "refused: approval cannot be requested yet: something was altered"
     assert reasons[0].startswith("  - 0009-qa.dsse.json was signed as 0002-qa.dsse.json")
     assert "input" not in calls(outcome)
 
 
 @pytest.mark.parametrize(
-    ("more", "user", "told"),
+    ("more", "user", "brief", "told"),
     [
-        ({"REASON": " "}, "alice", "REASON has to say why"),
-        ({}, "", "a person has to start this job: the approver must be someone else"),
+        ({"REASON": " "}, "alice", "REASON is missing", "REASON has to say why"),
+        (
+            {},
+            "",
+            "no person started it",
+            "a person has to start this job: the approver must be someone else",
+        ),
     ],
     ids=["no reason", "started by a timer"],
 )
 def test_what_an_approval_needs_is_there_before_anyone_is_asked(
-    jenkins: Jenkins, promoting: SkyDrm, more: dict[str, str], user: str, told: str
+    jenkins: Jenkins, promoting: SkyDrm, more: dict[str, str], user: str, brief: str, told: str
 ):
     """Not found out after three days of waiting for an answer."""
     outcome = jenkins.run(promoting.job, PROMOTE, params=PARAMETERS | more, user=user, approver="bob")
-    assert outcome.failed() == f"refused: approval cannot be requested yet\n  - {told}"
+    assert outcome.failed() == f"refused: approval cannot be requested yet: {brief}\n  - {told}"
+    assert outcome.name == f"#7 8.1.0/42 refused: {brief}"
     assert "input" not in calls(outcome)
 
 
-@pytest.mark.parametrize("value", ["two\nlines", "REL-1\t", "one\u2028two"])
+@pytest.mark.parametrize("value", ["two\nlines", "REL-1\t", "one\u2028two", "one\u0085two"])
 def test_every_field_of_the_form_is_one_line(jenkins: Jenkins, skydrm: SkyDrm, value: str):
     """Also one that is recorded only after the answer; nothing is run."""
     outcome = jenkins.run(skydrm.job, PROMOTE, params=PARAMETERS | {"TICKET": value}, approver="bob")
@@ -277,7 +301,7 @@ def test_nobody_is_asked_for_a_plan_that_something_is_in_the_way_of(jenkins: Jen
     )
     outcome = jenkins.run(promoting.job, PROMOTE, params=PARAMETERS, approver="bob")
     head, *reasons = outcome.failed().splitlines()
-    assert head == "refused: approval cannot be requested yet"
+    assert head == "refused: approval cannot be requested yet: the plan cannot be carried out"
     assert "create_repositories" in reasons[0]
     assert "input" not in calls(outcome)
 
@@ -291,6 +315,12 @@ def with_installers(skydrm: SkyDrm) -> None:
 def calls(outcome: Outcome) -> set[str]:
     """Names of the steps that a build called."""
     return {call.strip().split("(")[0] for call in outcome.calls}
+
+
+def asked(outcome: Outcome) -> str:
+    """What was asked, with its lines; empty if nobody was."""
+    found = [re.match(r"\s*input\(message: '(.*)', ok: ", call) for call in outcome.calls]
+    return "".join(each[1].replace("\\n", "\n") for each in found if each)
 
 
 def failed(report: str) -> list[str]:

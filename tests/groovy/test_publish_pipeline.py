@@ -13,7 +13,7 @@ from tests.fixtures.release import Product, Shelf, validate
 from tests.fixtures.snapshots import Snapshots
 from tests.groovy.conftest import SkyDrm
 from tests.groovy.jenkins import GOLDEN, ROOT, Jenkins, keep_log
-from tests.groovy.test_pipelines import PARAMETERS, PROMOTE, approval, calls, evidence
+from tests.groovy.test_pipelines import PARAMETERS, PROMOTE, approval, asked, calls, evidence
 
 PUBLISH = (ROOT / "jobs" / "publish.Jenkinsfile").read_text()
 
@@ -50,8 +50,13 @@ def test_the_whole_run_of_the_publish_job(jenkins: Jenkins, publishing: SkyDrm, 
     publication = json.loads((job.workspace / "publication.json").read_text())
     assert publication["changed"] is True
     assert re.fullmatch(
-        r"SkyDRM 8\.1\.0/42 to .*SkyDRM\\8\.1\.0, plan sha256:[0-9a-f]{64}", outcome.description
+        r"8\.1\.0/42 published\n- approved by bob\n"
+        r"- SkyDRM 8\.1\.0/42 to .*SkyDRM\\8\.1\.0, plan sha256:[0-9a-f]{64}",
+        outcome.description,
     )
+    assert (outcome.name, outcome.kept) == ("#7 8.1.0/42 published", True)
+    assert {"plan.html", "plan.css"} < set(outcome.artifacts)
+    assert "1 installer to " in asked(outcome)
     assert "published by alice" in (job.workspace / "history.txt").read_text()
     keep_log("publishPipeline", outcome)
 
@@ -95,6 +100,7 @@ def test_an_approved_promotion_is_not_asked_about_again(jenkins: Jenkins, skydrm
     outcome = jenkins.run(dataclasses.replace(skydrm.job, build="9"), PUBLISH, params=params, user="")
     outcome.ok()
     assert "input" not in calls(outcome)
+    assert "- already approved by bob (0003-approval.dsse.json): nobody is asked" in outcome.description
     assert evidence(skydrm) == ["build", "qa", "approval", "promotion", "publication"]
 
 
@@ -114,7 +120,8 @@ def test_nobody_is_asked_for_what_was_published_before(jenkins: Jenkins, publish
     again = jenkins.run(dataclasses.replace(publishing.job, build="8"), PUBLISH, params=PARAMETERS)
     again.ok()
     assert "input" not in calls(again)
-    assert again.description.endswith(", nothing to do: it was published before")
+    assert again.description.endswith("\n- published before: nobody is asked")
+    assert (again.name, again.kept) == ("#8 8.1.0/42 was published before, nothing to do", False)
     assert product.ok("promote", "plan", "8.1.0/42")["published"] is True
 
 
@@ -125,7 +132,7 @@ def test_an_approval_is_not_asked_for_again_after_a_restart(jenkins: Jenkins, pu
     again = jenkins.restart(dataclasses.replace(job, build="8"), PUBLISH, "Approve", first, params=PARAMETERS)
     again.ok()
     assert "input" not in calls(again)
-    assert again.description.endswith(", nothing to do: it was published before")
+    assert again.description.endswith("\n- published before: nobody is asked")
 
 
 def test_the_body_makes_the_setup_zip(jenkins: Jenkins, publishing: SkyDrm):

@@ -65,15 +65,24 @@ def test_the_verdict_is_signed_in_the_name_of_who_gave_it(
     assert (said["tester"], said["note"]) == ("quinn", "looks good")
     digest = exported.product.digest()
     assert said["tested"] == {"by": "digest", "digest": digest}
-    assert outcome.description == f"8.1.0/42, {digest}"
+    assert outcome.name == "#5 8.1.0/42 signed: pass"
+    assert outcome.description.splitlines() == [
+        "8.1.0/42 signed: pass",
+        "- by quinn: looks good",
+        "- Tests: 1 passed, 0 failed, 0 skipped.",
+        f"- candidate.json {digest}",
+    ]
     assert len(outcome.reports) == 1
     archived = json.loads((exported.job.workspace / "verdict.json").read_text())
     assert archived["candidate"] == "8.1.0/42"
 
 
 def test_the_first_choice_is_no_pass(jenkins: Jenkins, exported: SkyDrm):
-    """Who presses the button without looking rejects the candidate."""
-    jenkins.run(exported.job, QA, params=TESTED, approver="quinn").ok()
+    """Who presses the button without looking rejects the candidate, and the build is not green."""
+    outcome = jenkins.run(exported.job, QA, params=TESTED, approver="quinn")
+    outcome.unstable()
+    assert outcome.name == "#5 8.1.0/42 signed: fail"
+    assert "verdict.json" in outcome.artifacts
     assert verdict(exported)[0] == "FAILED"
 
 
@@ -91,9 +100,9 @@ def test_tests_that_failed_do_not_pass_unless_somebody_says_why(jenkins: Jenkins
     outcome = jenkins.run(exported.job, QA, params=TESTED, approver="quinn", answers=answers)
     outcome.unstable()
     # Whoever is asked knows it before.
-    assert re.search(
-        r"Tests: \d+ passed, 1 failed, 0 skipped. A pass needs ACCEPT_FAILURES.", outcome.console
-    )
+    told = r"Tests: \d+ passed, 1 failed, 0 skipped. A pass needs ACCEPT_FAILURES."
+    assert any(re.search(told, call) for call in outcome.calls if "input(" in call)
+    assert "- failed tests were accepted: the test is wrong, QA-17" in outcome.description
     assert verdict(exported)[1]["acceptedFailures"] == "the test is wrong, QA-17"
 
 
@@ -163,7 +172,8 @@ def test_the_whole_run_of_a_build_ends_with_a_mail(jenkins: Jenkins, skydrm: Sky
     assert mail["to"] == "qa@nextlabs.com"
     assert mail["subject"] == "SkyDRM 8.1.0/1003 is ready to be tested"
     assert document["digest"] in mail["body"]
-    assert outcome.description == f"SkyDRM 8.1.0/1003, {document['digest']}"
+    assert outcome.name == "#1003 8.1.0/1003 exported"
+    assert outcome.description == f"8.1.0/1003 exported\n- SkyDRM 8.1.0/1003, {document['digest']}"
     keep_log("candidatePipeline", outcome)
 
 
@@ -172,6 +182,7 @@ def test_a_mail_that_cannot_be_sent_fails_nothing(jenkins: Jenkins, skydrm: SkyD
     job = dataclasses.replace(skydrm.job, build="1004")
     outcome = jenkins.run(job, CANDIDATE, mail="refused")
     outcome.ok()
+    assert outcome.description.splitlines()[1].startswith("- QA could not be told: ")
     (told,) = [line for line in outcome.console.splitlines() if "connect" in line.lower()]
     assert told == "QA could not be told: Couldn't connect to host, port: localhost, 25; timeout 60000;"
     assert (skydrm.product.candidate("8.1.0/1004") / "candidate.json").exists()

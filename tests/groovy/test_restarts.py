@@ -17,7 +17,7 @@ from tests.fixtures.release import BY_DAEMON, WAYS
 from tests.groovy.agent import install_stalling_program
 from tests.groovy.conftest import SkyDrm
 from tests.groovy.jenkins import ROOT, Jenkins, Job
-from tests.groovy.test_pipelines import PARAMETERS, PROMOTE, approval, calls, evidence
+from tests.groovy.test_pipelines import PARAMETERS, PROMOTE, approval, asked, calls, evidence
 from tests.groovy.test_qa_pipeline import CANDIDATE, QA, TESTED, exported, verdict
 
 __all__ = ["exported"]
@@ -54,6 +54,8 @@ def test_the_controller_restarts_while_somebody_is_asked(jenkins: Jenkins, promo
     outcome = jenkins.run(promoting.job, PROMOTE, params=PARAMETERS, approver="bob", restarted=True)
     outcome.ok()
     assert "after Jenkins restart" in outcome.console
+    assert outcome.name == "#7 8.1.0/42 promoted"
+    assert "QA: pass by Quinn" in asked(outcome)
     # Stored and read back on the way, at every place: the build went on with the copies.
     assert {"promotePipeline.call: given", "promotePipeline.call: days"} <= set(outcome.survivors)
     assert "jenkinsReleaseCli.call: request" in outcome.survivors
@@ -80,7 +82,10 @@ def test_aborted_while_somebody_is_asked(jenkins: Jenkins, promoting: SkyDrm):
     again.ok()
     # What is asked is what holds now: the plan is made anew, and described.
     assert "planPromotion" in calls(again)
-    assert re.fullmatch(r"SkyDRM 8\.1\.0/42 to \S+, plan sha256:[0-9a-f]{64}", again.description)
+    plan = r"- SkyDRM 8\.1\.0/42 to \S+, plan sha256:[0-9a-f]{64}"
+    assert re.fullmatch(rf"8\.1\.0/42 promoted\n- approved by bob\n{plan}", again.description)
+    assert again.name == "#8 8.1.0/42 promoted"
+    assert f"{job.build}/artifact/plan.html" in asked(again)
     assert tags(promoting) == RELEASED
     assert evidence(promoting) == ["build", "qa", "approval", "promotion"]
 
@@ -117,7 +122,8 @@ def test_nobody_is_asked_for_what_was_promoted_before(jenkins: Jenkins, promotin
     again = jenkins.run(another(promoting.job), PROMOTE, params=PARAMETERS)
     again.ok()
     assert "input" not in calls(again)
-    assert again.description.endswith(", nothing to do: it was promoted before")
+    assert again.name == "#8 8.1.0/42 was promoted before, nothing to do"
+    assert again.description.endswith("\n- promoted before: nobody is asked")
     assert evidence(promoting) == before
     assert promoting.product.ok("promote", "plan", "8.1.0/42")["promoted"] is True
     another_product = jenkins.run(promoting.job, PROMOTE, params=PARAMETERS | {"PRODUCT": "Other"})
@@ -129,7 +135,7 @@ def test_a_restart_behind_the_promotion_is_a_success(jenkins: Jenkins, promoting
     first = jenkins.run(promoting.job, PROMOTE, params=PARAMETERS, approver="bob")
     again = jenkins.restart(another(promoting.job), PROMOTE, "Promote", first, params=PARAMETERS, user="bob")
     again.ok()
-    told = "SkyDRM 8.1.0/42, without a new plan, nothing to do: it was promoted before"
+    told = "8.1.0/42 was promoted before, nothing to do\n- SkyDRM 8.1.0/42, without a new plan"
     assert again.description == told
     (report,) = again.reports
     (skipped,) = [case for case in ElementTree.fromstring(report) if case.get("name") == "approvals"]
@@ -220,7 +226,13 @@ def test_a_verdict_is_asked_for_again(jenkins: Jenkins, exported: SkyDrm, kept: 
     again = jenkins.restart(another(exported.job), QA, "Sign off", of, **more)
     if kept:
         again.ok()
-        assert again.description == f"8.1.0/42, {exported.product.digest()}"
+        assert again.name == "#6 8.1.0/42 signed: pass"
+        facts = [
+            "by quinn",
+            f"candidate.json {exported.product.digest()}",
+            "Tests: 1 passed, 0 failed, 0 skipped.",
+        ]
+        assert again.description.splitlines()[1:] == [f"- {fact}" for fact in facts]
     else:
         assert again.failed().startswith("configuration: the reports of the tests are gone")
         assert "start this job again" in again.failure
@@ -276,5 +288,5 @@ def test_every_pipeline_of_the_library_has_its_stashes_after_a_restart():
     """It keeps those of more than the last build, or makes what it stashed again."""
     for path in (ROOT / "vars").glob("*Pipeline.groovy"):
         text = path.read_text()
-        kept = "preserveStashes(buildCount: 50)" in text or "if (!env.PLAN_DIGEST)" in text
-        assert ("unstash" in text) <= (kept or "if (!env.APPROVED)" in text), path.name
+        kept = "preserveStashes(buildCount: 50)" in text or "if (!env.DECIDED)" in text
+        assert ("unstash" in text or "jenkinsReleaseApproval.ask" in text) <= kept, path.name

@@ -23,7 +23,7 @@ def test_the_folder_and_the_job_are_made_and_the_first_build_takes_parameters(em
     assert actions(report) == dict.fromkeys([*FOLDERS, JOB], "create")
     assert report["applied"]
     names = [each["name"] for each in empty_desk.double.controller.items[JOB].parameters() or ()]
-    assert names == ["PRODUCT", "VERSION", "BUILD", "REASON", "TICKET", "DRY_RUN", "REQUEST_ID"]
+    assert names == ["VERSION", "BUILD", "REASON", "TICKET", "DRY_RUN", "PRODUCT", "REQUEST_ID"]
     root = empty_desk.double.controller.items[JOB].root
     assert root.findtext("definition/scm/userRemoteConfigs/*/url") == "https://git.nextlabs.com/skydrm.git"
     assert root.findtext("definition/scriptPath") == "jobs/promote.Jenkinsfile"

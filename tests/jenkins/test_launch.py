@@ -602,6 +602,16 @@ def test_a_build_that_fails_ends_with_the_category_of_its_failure(desk: Desk, te
         assert "\n  - no sign-off\n  - frozen\nhint: " in done.err.partition("\nerror: ")[2]
 
 
+def test_a_failure_is_read_behind_the_time_of_its_line(desk: Desk):
+    """The plugin Timestamper can be on for all builds of the controller."""
+    stamped = "[2026-12-01T02:10:09.123Z] ERROR: refused: 8.1.0/42 is withdrawn"
+    replace_script(desk, f"stages {{ echo '{stamped}'\nerror 'see above' }} }}")
+    done = desk.run(*LAUNCH, "--json")
+    assert done.status == 3, done.text
+    assert "8.1.0/42 is withdrawn" in done.json["error"]["message"]
+    assert stamped in done.err
+
+
 def test_following_ends_when_the_time_is_up_and_the_build_goes_on(desk: Desk):
     """With the command that picks it up again, and that command works."""
     done = desk.run(*LAUNCH, "--request-id", "req-1", "--timeout", "0.5")

@@ -96,7 +96,8 @@ def approvals(
     )
     message = f"{wanted} required, found {counted}"
     hint = "'jenkins-release promote approve' approves a plan"
-    return [Reason("approvals", message, hint), *dict.fromkeys(reasons)], tuple(counting)
+    lacking = policy.approvals - counted
+    return [Reason("approvals", message, hint, lacking), *dict.fromkeys(reasons)], tuple(counting)
 
 
 def unheard_approval(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from jenkins_release.base.moments import minute
+from jenkins_release.rules.gate.conditions import Reason
 from jenkins_release.rules.gate.decision import Decision
 from jenkins_release.rules.gate.policy import Policy
 
@@ -61,6 +62,14 @@ def _check(name: str, asks: str, decision: Decision) -> Check:
     return Check(name, asks, "met" if asks else "not required")
 
 
+def brief(reason: Reason) -> str:
+    """Return in a few words what is not met, for the name of a build."""
+    if not reason.lacking:
+        return _BRIEF[reason.condition]
+    noun = "QA sign-off" if reason.condition == "sign-offs" else "approval"
+    return f"{reason.lacking} {noun}{'s' if reason.lacking > 1 else ''} missing"
+
+
 def unseen(decision: Decision) -> frozenset[str]:
     """Return the conditions that the gate has not looked at: they need a plan, or the images in ECR."""
     found = frozenset() if decision.complete else frozenset({"approvals", "separation"})
@@ -113,6 +122,23 @@ def _separation(policy: Policy) -> str:
     return f"who approves is not the {', '.join(policy.separate)}"
 
 
+_BRIEF = {
+    "unknown-key": "signed with an unknown key",
+    "build": "no trusted build made it",
+    "soak": "not rested long enough",
+    "fail": "QA's verdict is fail",
+    "sign-offs": "a QA sign-off does not count",
+    "tested": "unknown what was tested",
+    "age": "QA's sign-off is too old",
+    "suites": "a test suite is missing",
+    "sbom": "an SBOM is missing",
+    "scan": "ECR's scan does not pass",
+    "downgrade": "something newer is released",
+    "withdrawn": "it was withdrawn",
+    "freeze": "a freeze is on",
+    "approvals": "an approval does not count",
+    "separation": "the approver is not independent",
+}
 _ASKS: dict[str, Callable[[Policy], str]] = {
     "unknown-key": lambda _: "no fail, revocation or withdrawal is signed with an unknown key",
     "build": lambda policy: "a trusted build made it" if policy.build_attestation else "",

@@ -35,11 +35,13 @@ class Reason:
             ``scan``, ``sbom``, ``withdrawn``, ``unknown-key``.
         message: What is not met.
         hint: What to do.
+        lacking: How many sign-offs or approvals are missing; 0 for all other reasons.
     """
 
     condition: str
     message: str
     hint: str
+    lacking: int = 0
 
     def __str__(self) -> str:
         return f"{self.message} [{self.condition}: {self.hint}]"
@@ -238,6 +240,7 @@ def sign_offs(evidence: Evidence, found: Sequence[Verdict], policy: Policy, fact
                 f"{policy.sign_offs} passing QA sign-off{plural}{by} required for this candidate, "
                 f"found {counted}{_revoked(evidence, passed)}",
                 "'jenkins-release qa sign-off' records a verdict",
+                policy.sign_offs - counted,
             )
         )
     return reasons + [

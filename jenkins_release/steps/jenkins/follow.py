@@ -29,6 +29,8 @@ _log = logging.getLogger(__name__)
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 _SAID = re.compile(rf"ERROR: ({'|'.join(Category)}): (.*)")
+_STAMP = re.compile(r"\[\d{4}-\d\d-\d\dT[\d:.]+Z\] ")
+"""What the plugin Timestamper writes before a line."""
 _NUMBERS = re.compile(r"[\d.]+")
 _REJECTED = re.compile(r"Rejected by (.+)")
 
@@ -152,6 +154,7 @@ class Follower:
     def _show(self, lines: list[str]) -> None:
         for text in lines:
             self.watcher.line(text)
+            text = _STAMP.sub("", text, count=1)
             if found := _SAID.fullmatch(text):
                 kind = BY_CATEGORY.get(Category(found[1]), ReleaseError)
                 self._said = kind(found[2])

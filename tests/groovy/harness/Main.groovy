@@ -56,7 +56,7 @@ class Controller {
         build.print(specification.user ? 'Started by user ' + specification.user : 'Started by timer')
         Binding binding = new Binding([
             harness: build, env: new Environment(build), params: build.params, scm: 'scm',
-            currentBuild: new CurrentBuild(specification.user as String),
+            currentBuild: new CurrentBuild(specification.user as String, specification.build as String),
         ])
         CurrentBuild currentBuild = binding.getVariable('currentBuild') as CurrentBuild
         vars.each { name, type ->
@@ -76,7 +76,7 @@ class Controller {
             serialize(outcome.answer)
             outcome.status = build.result
         } catch (Interrupted interruption) {
-            outcome << [status: 'ABORTED', failure: interruption.message, thrown: interruption.class.simpleName]
+            outcome << [status: 'ABORTED', failure: interruption.told(), thrown: interruption.class.simpleName]
         } catch (Throwable error) {
             outcome << [status: 'FAILURE', failure: error.message as String, thrown: error.class.simpleName]
             outcome.trace = error.stackTrace.findAll { it.fileName?.endsWith('.groovy') }.take(8)*.toString()
@@ -85,8 +85,8 @@ class Controller {
             build.print((outcome.thrown == 'Aborted' ? 'ERROR: ' : '') + outcome.failure)
         }
         build.print('Finished: ' + outcome.status)
-        outcome.leaks = build.leaks(outcome.answer, [outcome.failure, currentBuild.description, build.mails, build.artifacts].join('\n'))
-        return outcome + [description: currentBuild.description, reports: build.reports, mails: build.mails, artifacts: build.artifacts,
+        outcome.leaks = build.leaks(outcome.answer, [outcome.failure, currentBuild.description, currentBuild.displayName, build.mails, build.artifacts].join('\n'))
+        return outcome + [description: currentBuild.description, name: currentBuild.displayName, kept: currentBuild.keepLog, reports: build.reports, mails: build.mails, artifacts: build.artifacts,
                           calls: build.calls, scripts: build.scripts, survivors: build.survivors as List,
                           stashes: build.stashesArePreserved ? build.stashes : [:], console: build.console.toString()]
     }

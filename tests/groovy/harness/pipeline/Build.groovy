@@ -6,8 +6,10 @@ package pipeline
  * The specification is what the test sent: build, user, params, environment (of the agent),
  * credentials, workspace, checkout, approver, answers (of an input with parameters), mail ('refused'),
  * abort (after: a text of the console, signal), restart (stage and stashes of an earlier build),
- * restarted (whether the controller restarts while the build waits for an answer), sandboxed (whether the
- * script runs in the script sandbox; the library always does).
+ * restarted (whether the controller restarts while the build waits for an answer), unanswered (how a question
+ * without an approver ends: rejected by who started the build, or 'timeout' or 'abort'), sandboxed (whether the
+ * script runs in the script sandbox; the library always does), trusted (whether the sandbox allows everything: the
+ * library is a global one).
  */
 class Build {
     private static final InheritableThreadLocal<Build> RUNNING = new InheritableThreadLocal<>()
@@ -27,6 +29,8 @@ class Build {
     final Set<String> survivors = [] as TreeSet
     /** Whether the stashes outlive the build: the option preserveStashes. */
     boolean stashesArePreserved = false
+    /** Whether each line begins with its time: the option timestamps. */
+    boolean stamped = false
     /** What a step made of the build although it goes on. */
     String result = 'SUCCESS'
     Script script
@@ -49,7 +53,7 @@ class Build {
 
     /** A step can make the result of a build worse, never better. */
     void worsen(String other) {
-        List<String> order = ['SUCCESS', 'UNSTABLE', 'FAILURE']
+        List<String> order = ['SUCCESS', 'UNSTABLE', 'FAILURE', 'ABORTED']
         result = order[[order.indexOf(result), order.indexOf(other)].max()]
     }
 
@@ -137,7 +141,10 @@ class Build {
 
     void print(String text) {
         synchronized (console) {
-            console << text << (text.endsWith('\n') ? '' : '\n')
+            for (line in text.split('\n')) {
+                console << (stamped ? '[' + java.time.Instant.now().truncatedTo(java.time.temporal.ChronoUnit.MILLIS) + '] ' : '') <<
+                    line << '\n'
+            }
         }
     }
 

@@ -31,14 +31,14 @@ import org.codehaus.groovy.ast.stmt.SynchronizedStatement
  * serializable. See "Pipeline CPS Method Mismatches" and "Pipeline Best Practices" on jenkins.io.
  */
 class CpsRules extends CodeVisitorSupport {
-    /** Steps with a body of their own. */
+    /** Steps with a body of their own; jenkinsReleaseOutcome is pipeline code that calls it. */
     private static final Set<String> BODIES = [
-        'withEnv', 'withCredentials', 'dir', 'lock', 'node', 'timeout', 'retry', 'catchError', 'warnError',
+        'withEnv', 'withCredentials', 'dir', 'lock', 'node', 'timeout', 'retry', 'catchError', 'warnError', 'jenkinsReleaseOutcome',
     ] as Set
     /** Sections and directives of a declarative pipeline: Jenkins takes them apart, nothing is kept. */
     private static final Set<String> SECTIONS = [
         'pipeline', 'agent', 'options', 'parameters', 'stages', 'stage', 'steps', 'script', 'when', 'expression',
-        'environment', 'input', 'post', 'always', 'success', 'failure', 'aborted', 'cleanup',
+        'environment', 'input', 'post', 'always', 'success', 'failure', 'aborted', 'unstable', 'unsuccessful', 'cleanup',
     ] as Set
     private static final Set<String> UNSAVED = [
         'Matcher', 'Iterator', 'ListIterator', 'Entry', 'Map.Entry', 'JsonSlurper', 'LazyMap', 'InputStream', 'OutputStream',

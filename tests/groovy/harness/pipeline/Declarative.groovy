@@ -2,7 +2,9 @@ package pipeline
 
 /** Runs a declarative pipeline: the sections and the order that jenkins.io/doc/book/pipeline/syntax states. */
 class Declarative {
-    private static final List<String> KNOWN = ['timeout', 'disableConcurrentBuilds', 'buildDiscarder', 'preserveStashes']
+    private static final List<String> KNOWN = ['timeout', 'disableConcurrentBuilds', 'buildDiscarder', 'preserveStashes', 'timestamps']
+    /** In this order, whatever the script's. */
+    private static final List<String> ENDINGS = ['always', 'aborted', 'failure', 'success', 'unstable', 'unsuccessful', 'cleanup']
     private final Build build
     private final Script script
 
@@ -19,16 +21,22 @@ class Declarative {
         Map<String, String> variables = environment(root)
         List<Entry> stages = section(root.closure('stages'), ['stage']).entries
         build.stashesArePreserved = options(root, KNOWN).any { it.name == 'preserveStashes' }
-        build.within(variables) {
-            wrapped(options(root, KNOWN), 0) {
-                onAgent(root) {
-                    followed(root) {
-                        for (stage in fromRestart(stages)) {
-                            runStage(stage.values[0] as String, stage.values[1] as Closure)
+        // What the end of the build says stands outside of the option.
+        build.stamped = options(root, KNOWN).any { it.name == 'timestamps' }
+        try {
+            build.within(variables) {
+                wrapped(options(root, KNOWN), 0) {
+                    onAgent(root) {
+                        followed(root) {
+                            for (stage in fromRestart(stages)) {
+                                runStage(stage.values[0] as String, stage.values[1] as Closure)
+                            }
                         }
                     }
                 }
             }
+        } finally {
+            build.stamped = false
         }
         return null
     }
@@ -169,11 +177,11 @@ class Declarative {
         if (!root.closure('post')) {
             return
         }
-        String outcome = failure == null ? 'success' : failure instanceof Interrupted ? 'aborted' : 'failure'
-        for (entry in section(root.closure('post'), ['always', 'success', 'failure', 'aborted']).entries) {
-            if (entry.name in ['always', outcome]) {
-                inScript(entry.values[0] as Closure)
-            }
+        String outcome = failure == null ? build.result.toLowerCase() : failure instanceof Interrupted ? 'aborted' : 'failure'
+        List<String> apply = ['always', outcome, 'cleanup'] + (outcome == 'success' ? [] : ['unsuccessful'])
+        List<Entry> entries = section(root.closure('post'), ENDINGS).entries.findAll { it.name in apply }
+        for (entry in entries.sort { ENDINGS.indexOf(it.name) }) {
+            inScript(entry.values[0] as Closure)
         }
     }
 

@@ -24,7 +24,7 @@ class Steps {
         error: ['message'],
         fileExists: ['file'],
         input: ['message', 'id', 'ok', 'submitter', 'submitterParameter', 'parameters'],
-        junit: ['testResults', 'allowEmptyResults'],
+        junit: ['testResults', 'allowEmptyResults', 'skipMarkingBuildUnstable', 'checksName'],
         lock: ['resource'],
         mail: ['to', 'subject', 'body'],
         node: ['label'],
@@ -35,6 +35,7 @@ class Steps {
         stage: ['name'],
         stash: ['name', 'includes'],
         timeout: ['time', 'unit'],
+        unstable: ['message'],
         unstash: ['name'],
         withCredentials: ['bindings'],
         withEnv: ['overrides'],
@@ -87,9 +88,10 @@ class Steps {
     }
 
     Object do_archiveArtifacts(Map given, Closure body) {
-        File file = build.resolve(given.artifacts)
-        if (file.exists()) {
-            build.artifacts.putAll(contents(file, given.artifacts))
+        String patterns = (given.artifacts as String).replaceAll('/(?=,|$)', '/**')
+        List<String> found = matching(patterns)
+        if (found) {
+            build.artifacts.putAll(found.collectEntries { [it, build.resolve(it).text] })
         } else if (!given.allowEmptyArchive) {
             throw new Aborted("No artifacts found that match the file pattern \"${given.artifacts}\".")
         }
@@ -108,14 +110,6 @@ class Steps {
             }
             build.worsen(given.buildResult ?: 'FAILURE')
         }
-    }
-
-    /** Path to text of a file, or of everything in a folder: a pattern that ends in / means that. */
-    private static Map<String, String> contents(File file, String name) {
-        if (file.isFile()) {
-            return [(name): file.text]
-        }
-        return file.listFiles().findAll { it.isFile() }.collectEntries { [name + it.name, it.text] }
     }
 
     /** Copies the sources that the test names, as a checkout of them would. */
@@ -163,15 +157,17 @@ class Steps {
     /** Answered by the approver that the test names; without one it is aborted. */
     Object do_input(Map given, Closure body) {
         String approver = build.specification.approver
-        build.print(given.message)
-        build.print((given.ok ?: 'Proceed') + ' or Abort')
+        // A question with a form does not show in the console.
+        build.print(given.parameters ? 'Input requested' : given.message + '\n' + (given.ok ?: 'Proceed') + ' or Abort')
         if (build.specification.restarted) {
             build.surviveRestart()
         }
         if (!approver) {
-            throw new Interrupted('Rejected by ' + fullName(build.specification.user as String))
+            User user = new User(id: build.specification.user)
+            Map ways = [timeout: new ExceededTimeout(), abort: new UserInterruption(user: user)]
+            throw new Interrupted(ways[build.specification.unanswered] ?: new Rejection(user: user))
         }
-        build.print('Approved by ' + fullName(approver))
+        build.print('Approved by ' + new User(id: approver).displayName)
         // One value comes bare, several as a Map: the names of the parameters, and who answered.
         Map answers = [:]
         for (parameter in (given.parameters ?: [])) {
@@ -188,11 +184,6 @@ class Steps {
         return answers.size() > 1 ? answers : answers.values().find { true }
     }
 
-    /** What Jenkins writes of a person: never the id. */
-    private static String fullName(String id) {
-        return id.capitalize() + ' of SkyDRM'
-    }
-
     /** Keeps what was reported, as the page of a build shows it; a failure makes the build unstable. */
     Object do_junit(Map given, Closure body) {
         List<String> found = matching(given.testResults as String)
@@ -206,7 +197,7 @@ class Steps {
         for (name in found) {
             String text = build.resolve(name).text
             build.reports << text
-            if (text =~ /<(failure|error)\b/) {
+            if (!given.skipMarkingBuildUnstable && text =~ /<(failure|error)\b/) {
                 build.worsen('UNSTABLE')
             }
         }
@@ -238,7 +229,7 @@ class Steps {
     Object do_lock(Map given, Closure body) {
         ReentrantLock lock = LOCKS.computeIfAbsent(given.resource) { new ReentrantLock() }
         if (!lock.tryLock(60, TimeUnit.SECONDS)) {
-            throw new Interrupted("the lock ${given.resource} is still held after 60 s")
+            throw new Interrupted(new Stuck(shortDescription: "the lock ${given.resource} is still held after 60 s"))
         }
         try {
             return body()
@@ -298,7 +289,7 @@ class Steps {
         file.parentFile.deleteDir()
         if (aborted) {
             // Even with returnStatus: what was aborted has no status.
-            throw new Interrupted('Aborted by ' + fullName(build.specification.user as String))
+            throw new Interrupted(new UserInterruption(user: new User(id: build.specification.user)))
         }
         if (given.returnStatus) {
             return status
@@ -341,6 +332,11 @@ class Steps {
 
     Object do_timeout(Map given, Closure body) {
         return body()
+    }
+
+    Object do_unstable(Map given, Closure body) {
+        build.print('WARNING: ' + given.message)
+        build.worsen('UNSTABLE')
     }
 
     Object do_unstash(Map given, Closure body) {
