@@ -20,7 +20,7 @@ def _day(value: Any) -> date:
 class SupportSection(Section):
     """``[support]``: how many lines are supported, what a line is, and what ``retire`` keeps.
 
-    ``ends`` has the last day of support of a line, for the portal's page.
+    ``ends`` has the last day of support of a line. Until it is over (UTC), the line is supported.
     """
 
     lines: Annotated[int, Field(ge=1, le=20)] = 2

@@ -26,6 +26,15 @@ def three_lines(begin: Begin, engine: DockerEngine) -> Product:
     return begin("three lines", prepare)
 
 
+def test_a_line_stays_until_the_last_day_of_its_support(three_lines: Product):
+    """What customers were promised comes first; the day after, the line goes."""
+    three_lines.append('\n[support]\nends = { "7.9" = 2999-03-31 }\n')
+    shown = three_lines.ok("release", "retire", "--dry-run")
+    assert (shown["supported"], shown["removed"]) == (["8.1", "8.0", "7.9"], [])
+    three_lines.edit("2999-03-31", "2000-03-31")
+    assert three_lines.ok("release", "retire", "--dry-run")["supported"] == ["8.1", "8.0"]
+
+
 def test_a_line_outside_the_window_leaves_the_registry_and_can_come_back(three_lines: Product):
     """Shown first; then exactly its tags go, signed onto the candidate; a promotion restores them."""
     product = three_lines

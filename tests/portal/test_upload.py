@@ -407,16 +407,18 @@ class TestPage:
         assert "Supported until 31 March 2999." in text
         assert "support.ends" not in done.err
 
-    def test_a_line_that_leaves_before_the_end_of_its_support_is_told(self, shop: Shop) -> None:
-        """Customers read that day on the page; the window alone decides what stays."""
+    def test_a_line_stays_until_the_last_day_of_its_support(self, shop: Shop) -> None:
+        """Customers read that day on the page: a newer line does not push it out before."""
         config = shop.config.read_text()
         ends = "{ '8.0' = 2999-03-31, '7.9' = 2000-01-01 }"
         shop.config.write_text(f"[support]\nlines = 1\nends = {ends}\n" + config)
         for build, version in enumerate(("7.9.0", "8.0.0", "8.1.0"), 42):
             shop.publish(version, build=str(build))
-            done = shop.run("release", "portal", version)
-        assert "8.0.0 is not on the page, but its line is supported until 2999-03-31" in done.err
-        assert "7.9.0 is not on the page" not in done.err
+            shop.ok("release", "portal", version)
+        assert "SkyDRM 8.0.0" in page(shop)
+        assert "SkyDRM 7.9.0" not in page(shop)
+        assert shop.run("release", "portal", "8.0.0", "--remove").status != 0
+        assert (shop.www / "SkyDRM" / "8.0.0").exists()
 
 
 class TestRemoval:

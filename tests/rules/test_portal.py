@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jenkins_release.base.versions import ReleaseVersion
-from jenkins_release.rules.release.portal import content_type, supported_versions
+from jenkins_release.rules.release.portal import content_type
+from jenkins_release.rules.release.support import support_window
 
 VERSIONS = st.builds(
     lambda a, b, c, word: ReleaseVersion.parse(f"{a}.{b}.{c}{word}"),
@@ -20,7 +21,8 @@ VERSIONS = st.builds(
 
 def supported(*versions: str, withdrawn: tuple[str, ...] = ()) -> list[str]:
     gone = {ReleaseVersion.parse(version) for version in withdrawn}
-    return [v.text for v in supported_versions(map(ReleaseVersion.parse, versions), gone)]
+    left = {ReleaseVersion.parse(version) for version in versions} - gone
+    return [version.text for version in support_window(left).supported(left)]
 
 
 @pytest.mark.parametrize(
@@ -51,8 +53,8 @@ def test_the_newest_is_supported_and_no_withdrawn_one_is(
     versions: list[ReleaseVersion], withdrawn: set[ReleaseVersion]
 ) -> None:
     """Whatever was released: every version of a supported line, and of final lines at most two."""
-    found = supported_versions(versions, withdrawn)
     left = {version for version in versions if version not in withdrawn}
+    found = support_window(left).supported(left)
     assert not withdrawn & set(found)
     assert not left or max(left) in found
     lines = {version.numbers[:2] for version in found}

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-
 from jenkins_release.base.versions import ReleaseVersion
-from jenkins_release.rules.release.support import LineKind, line_of, support_window
+from jenkins_release.rules.release.support import LineKind, line_of
 
 _TYPES = {
     "deb": "application/vnd.debian.binary-package",
@@ -23,26 +21,6 @@ _TYPES = {
     "xz": "application/x-xz",
     "zip": "application/zip",
 }
-
-
-def supported_versions(
-    released: Iterable[ReleaseVersion],
-    withdrawn: Collection[ReleaseVersion] = (),
-    *,
-    count: int = 2,
-    kind: LineKind = "major.minor",
-) -> list[ReleaseVersion]:
-    """Return the supported versions at a portal, newest first.
-
-    Args:
-        released: Versions that are there.
-        withdrawn: Withdrawn versions: never supported, and they open no line.
-        count: Number of supported lines, N included.
-        kind: What makes a line.
-    """
-    known = {version for version in released if version not in withdrawn}
-    window = support_window(known, count=count, kind=kind)
-    return sorted((version for version in known if window.supports(version)), reverse=True)
 
 
 def line_name(version: ReleaseVersion, kind: LineKind) -> str:

@@ -1,14 +1,14 @@
 """The support window: which released versions customers may pull, and what is outside it.
 
 A line is ``major.minor`` by default. N and N-1 are the two newest released lines with all their
-patch releases. A line is released once a version of it is in force that is not a pre-release: a release
-candidate of 9.0 does not push 8.0 out. A withdrawn version opens no line. Anything without a known version is
-never touched.
+patch releases; a line whose promised last day of support is not over stays too. A line is released once a
+version of it is in force that is not a pre-release: a release candidate of 9.0 does not push 8.0 out. A
+withdrawn version opens no line. Anything without a known version is never touched.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -25,13 +25,15 @@ class Window:
 
     Attributes:
         kind: What makes a line.
-        lines: The supported lines, newest first; fewer than ``count`` if fewer are released.
+        lines: The newest released lines, newest first; fewer than ``count`` if fewer are released.
         count: Number of lines to support.
+        promised: Older released lines whose last day of support is not over, newest first.
     """
 
     kind: LineKind
     lines: tuple[Line, ...]
     count: int = 2
+    promised: tuple[Line, ...] = ()
 
     def supports(self, version: ReleaseVersion) -> bool:
         """Whether customers may rely on a version.
@@ -39,12 +41,17 @@ class Window:
         Newer versions than N stay too, and so does every version while fewer than ``count`` lines are known
         to be released: without proof, nothing is retired.
         """
-        return len(self.lines) < self.count or line_of(version, self.kind) >= self.lines[-1]
+        line = line_of(version, self.kind)
+        return len(self.lines) < self.count or line >= self.lines[-1] or line in self.promised
+
+    def supported(self, versions: Iterable[ReleaseVersion]) -> list[ReleaseVersion]:
+        """Return the supported ones of some versions, newest first."""
+        return sorted({version for version in versions if self.supports(version)}, reverse=True)
 
     @property
     def names(self) -> tuple[str, ...]:
         """The lines as people write them, newest first."""
-        return tuple(".".join(map(str, line)) for line in self.lines)
+        return tuple(".".join(map(str, line)) for line in (*self.lines, *self.promised))
 
     @property
     def shown(self) -> str:
@@ -99,6 +106,7 @@ def support_window(
     withdrawn: Iterable[ReleaseVersion] = (),
     count: int = 2,
     kind: LineKind = "major.minor",
+    promised: Collection[str] = (),
 ) -> Window:
     """Compute the window.
 
@@ -107,11 +115,14 @@ def support_window(
         withdrawn: Withdrawn versions; they count as never released.
         count: Number of supported lines, N included.
         kind: What makes a line.
+        promised: Lines, such as ``8.0``, that stay supported although newer ones are released.
     """
     gone = set(withdrawn)
     final = {line_of(v, kind) for v in released if v not in gone and v.final}
     count = max(1, count)
-    return Window(kind, tuple(sorted(final, reverse=True)[:count]), count)
+    newest = sorted(final, reverse=True)
+    older = tuple(line for line in newest[count:] if ".".join(map(str, line)) in promised)
+    return Window(kind, tuple(newest[:count]), count, older)
 
 
 def versions_of(templates: Sequence[str], tag: str) -> tuple[ReleaseVersion, ...]:

@@ -22,8 +22,8 @@ from jenkins_release.rules.customers.audit import (
     audit_user,
     problems,
 )
-from jenkins_release.rules.release.support import support_window
 from jenkins_release.steps.context.services import Services
+from jenkins_release.steps.context.support import current_window
 from jenkins_release.steps.customers.access import iam_place
 from jenkins_release.steps.customers.account import list_accounts
 
@@ -102,8 +102,7 @@ def list_customers(services: Services) -> CustomerList:
         RemoteError: AWS refused or failed.
     """
     users = tuple(_listed(user, services) for user in services.iam.users(iam_place(services).path))
-    section = services.configuration.support
-    window = support_window(_standing(services), count=section.lines, kind=section.line)
+    window = current_window(_standing(services), services)
     return CustomerList(users, tuple(list_accounts(services)), window.names)
 
 

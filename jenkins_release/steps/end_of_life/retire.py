@@ -30,7 +30,6 @@ from jenkins_release.rules.release.support import (
     TagTemplates,
     Window,
     retirement,
-    support_window,
 )
 from jenkins_release.share.candidates import CandidateRef
 from jenkins_release.share.protocol import Lease
@@ -38,6 +37,7 @@ from jenkins_release.steps.candidate.attest import Claim, attest
 from jenkins_release.steps.candidate.authority import release_refusals
 from jenkins_release.steps.candidate.opened import OpenCandidate
 from jenkins_release.steps.context.services import Services
+from jenkins_release.steps.context.support import current_window
 from jenkins_release.steps.end_of_life.other_candidates import OtherCandidates
 from jenkins_release.steps.portal.page import look_at_portal
 from jenkins_release.steps.portal.page import window as portal_window
@@ -170,13 +170,12 @@ def _allowed(release: Release) -> bool:
 
 def _window(releases: Iterable[Release], host: str, services: Services) -> Window:
     """Return the supported lines: what was promoted to this registry and not withdrawn opens them."""
-    section = services.configuration.support
     released = [
         ReleaseVersion.parse(release.ref.version)
         for release in releases
         if release.withdrawal is None and _promotion(release, host) is not None
     ]
-    return support_window(released, count=section.lines, kind=section.line)
+    return current_window(released, services)
 
 
 def _promotion(release: Release, host: str) -> Promotion | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import date
 from hashlib import sha256
 from pathlib import Path
 from types import MappingProxyType
@@ -26,11 +25,11 @@ from jenkins_release.records.attestation import (
     WITHDRAWAL,
 )
 from jenkins_release.records.published_release import PublishedFile, PublishedRelease
-from jenkins_release.rules.release.portal import line_name, supported_versions
-from jenkins_release.rules.release.support import support_window
+from jenkins_release.rules.release.portal import line_name
 from jenkins_release.share.releases import RELEASE
 from jenkins_release.steps.candidate.opened import OpenCandidate
 from jenkins_release.steps.context.services import Services
+from jenkins_release.steps.context.support import current_window
 from jenkins_release.steps.publication.published_files import FoundRelease, read_published
 from jenkins_release.steps.publication.standing import ReleaseStanding, standings
 
@@ -207,8 +206,8 @@ def supported(
     versions: Iterable[ReleaseVersion], withdrawn: Collection[ReleaseVersion], services: Services
 ) -> list[ReleaseVersion]:
     """Return those of some versions that customers are supported on, newest first."""
-    section = services.configuration.support
-    return supported_versions(versions, withdrawn, count=section.lines, kind=section.line)
+    known = {version for version in versions if version not in withdrawn}
+    return current_window(known, services).supported(known)
 
 
 def write_index(
@@ -242,12 +241,6 @@ def write_index(
     for version, why in seen[-1].unproven.items():
         _log.warning(
             "%s is at %s, but cannot be proven and is not on the page: %s", version, portal.name, why
-        )
-    for version, last in _broken_promises(seen[-1], services).items():
-        _log.warning(
-            "%s is not on the page, but its line is supported until %s by support.ends: raise support.lines",
-            version,
-            last.isoformat(),
         )
     return changed, seen[-1]
 
@@ -332,20 +325,10 @@ def _system(file: PublishedFile, section: PortalSection) -> str:
 def _support(shown: PortalSupport, services: Services) -> dict[str, LineSupport]:
     section = services.configuration.support
     versions = map(ReleaseVersion.parse, shown.supported)
-    lines = support_window(versions, count=section.lines, kind=section.line).names
+    lines = current_window(versions, services).names
     return {
         line: LineSupport(section.ends.get(line), section.lines - place) for place, line in enumerate(lines)
     }
-
-
-def _broken_promises(shown: PortalSupport, services: Services) -> dict[str, date]:
-    """Return the versions that left the page before their line's last day of support, with that day."""
-    section, today = services.configuration.support, services.now().date()
-    found = {
-        version: section.ends.get(line_name(ReleaseVersion.parse(version), section.line))
-        for version in shown.outside
-    }
-    return {version: day for version, day in found.items() if day is not None and day >= today}
 
 
 def upgrade_notes(version: str) -> str:
