@@ -91,6 +91,9 @@ from jenkins_release.steps.ledger.chains import verify_ledger as verify_ledger
 from jenkins_release.steps.notices.try_out import NotifyTestReport as NotifyTestReport
 from jenkins_release.steps.notices.try_out import NotifyTestRequest as NotifyTestRequest
 from jenkins_release.steps.notices.try_out import try_notifiers as try_notifiers
+from jenkins_release.steps.overview.board import BoardReport as BoardReport
+from jenkins_release.steps.overview.board import BoardRequest as BoardRequest
+from jenkins_release.steps.overview.board import write_board as write_board
 from jenkins_release.steps.overview.compare import CompareRequest as CompareRequest
 from jenkins_release.steps.overview.compare import compare_releases as compare_releases
 from jenkins_release.steps.overview.comparison import CompareReport as CompareReport

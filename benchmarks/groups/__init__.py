@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from benchmarks.bench import Bench
-from benchmarks.groups.commands import list_500_10ms, plan_40_20ms, start
+from benchmarks.groups.commands import board_500_10ms, list_500_10ms, plan_40_20ms, start
 from benchmarks.groups.export import export_five, export_one, export_patch
 from benchmarks.groups.memory import peak_memory
 from benchmarks.groups.platforms import platforms
@@ -21,6 +21,7 @@ from benchmarks.results import Row
 GROUPS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "start": start,
     "list-500-10ms": list_500_10ms,
+    "board-500-10ms": board_500_10ms,
     "plan-40-20ms": plan_40_20ms,
     "smb-put": smb_put,
     "smb-get": smb_get,

@@ -1,4 +1,4 @@
-"""``start``, ``list-500-10ms``, ``plan-40-20ms``: what a command costs that moves no image."""
+"""``start``, ``list-500-10ms``, ``board-500-10ms``, ``plan-40-20ms``: commands that move no image."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from benchmarks.pairs import OURS, take_turns
 from benchmarks.results import Row, bound_row
 from benchmarks.scenes import write_candidates
 
-START_S, LIST_S, PLAN_S = 0.150, 3.0, 2.0
+START_S, LIST_S, BOARD_S, PLAN_S = 0.150, 3.0, 5.0, 2.0
 CANDIDATES, VERSIONS, IMAGES = 500, 10, 40
 SHARE_ROUND_TRIP_S, ECR_ROUND_TRIP_S = 0.010, 0.020
 
@@ -34,17 +34,28 @@ def start(bench: Bench) -> Iterator[Row]:
 
 def list_500_10ms(bench: Bench) -> Iterator[Row]:
     """``list-500-10ms``: ``candidate list`` of 500 candidates over a round trip of 10 ms."""
+    return _over_500(bench, "list-500-10ms", LIST_S, "candidate", "list")
+
+
+def board_500_10ms(bench: Bench) -> Iterator[Row]:
+    """``board-500-10ms``: ``release board`` of 500 candidates over a round trip of 10 ms."""
+    out = bench.folder / "board"
+    yield from _over_500(bench, "board-500-10ms", BOARD_S, "release", "board", "--out", str(out))
+    shutil.rmtree(out)
+
+
+def _over_500(bench: Bench, name: str, goal_s: float, *words: str) -> Iterator[Row]:
     builds = bench.scale.count(CANDIDATES) // VERSIONS or 1
     names = ("rms", "viewer", "router", "dbmigrate")
     written = _write(bench, VERSIONS, builds, names)
-    bench.say(f"list-500-10ms: {written} candidates")
+    bench.say(f"{name}: {written} candidates")
     with slow_line(bench.stack.samba.port, round_trip_s=SHARE_ROUND_TRIP_S) as port:
         setup = Setup(names, share=bench.location(port))
-        sides = {OURS: lambda _: bench.cli(setup, "candidate", "list")}
+        sides = {OURS: lambda _: bench.cli(setup, *words)}
         rounds = take_turns(bench.scale.repetitions, sides)
     _remove(bench)
     note = f"{written} candidates of 4 images, each attested, each fifth signed off; encrypted"
-    yield bound_row("list-500-10ms", 0, LIST_S, rounds, note=note)
+    yield bound_row(name, 0, goal_s, rounds, note=note)
 
 
 def plan_40_20ms(bench: Bench) -> Iterator[Row]:

@@ -77,6 +77,7 @@ def main(
             status = _ended_by_signal(error, runtime)
         if runtime is not None:
             conclude(status)
+            _write_board(runtime)
             _close(runtime)
     return status
 
@@ -107,6 +108,14 @@ def _show(error: click.ClickException) -> None:
     """Let click say what is wrong. Its status says it too, if stderr takes nothing."""
     with suppress(OSError, ValueError):
         error.show()
+
+
+def _write_board(runtime: Runtime) -> None:
+    """Bring the release board up to date if the command changed a release. Changes nothing of its result."""
+    try:
+        runtime.write_board()
+    except KeyboardInterrupt:
+        return
 
 
 def _close(runtime: Runtime) -> None:

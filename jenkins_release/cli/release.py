@@ -11,6 +11,7 @@ import click
 from jenkins_release.base.errors import ConfigurationError
 from jenkins_release.cli.attach import attach
 from jenkins_release.cli.attestations import attestations
+from jenkins_release.cli.board import board
 from jenkins_release.cli.command import Group
 from jenkins_release.cli.compare import compare
 from jenkins_release.cli.output import counted, for_a_file, plain, table
@@ -34,6 +35,7 @@ def release() -> None:
 
 release.add_command(attach)
 release.add_command(attestations)
+release.add_command(board)
 release.add_command(compare)
 release.add_command(portal)
 

@@ -71,6 +71,13 @@ class Runtime:
             made.pin_file = self.pin_file
         return made
 
+    def write_board(self) -> None:
+        """Write the release board again if the command changed a release and ``[board]`` names a place."""
+        if "services" in self.__dict__ and self.services.changed:
+            from jenkins_release.steps.overview.board import refresh_board
+
+            refresh_board(self.services)
+
     def close(self) -> None:
         """Close the services if a command used them."""
         if "services" in self.__dict__:

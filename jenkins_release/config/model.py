@@ -17,6 +17,7 @@ from jenkins_release.base.regions import partition_of
 from jenkins_release.base.tags import repository_problem, template_problem
 from jenkins_release.base.waits import LEAST_RATE
 from jenkins_release.config.attestations import AttestationsSection
+from jenkins_release.config.board import BoardSection
 from jenkins_release.config.bundle import BundleSection
 from jenkins_release.config.customers import CustomersSection
 from jenkins_release.config.installers import FilePattern, InstallerSection
@@ -379,6 +380,7 @@ class Configuration(Section):
     trust: TrustSection = TrustSection()
     ledger: LedgerSection = LedgerSection()
     portal: PortalSection = PortalSection()
+    board: BoardSection = BoardSection()
     jenkins: JenkinsSection = JenkinsSection()
     customers: CustomersSection = CustomersSection()
     support: SupportSection = SupportSection()
@@ -399,6 +401,13 @@ class Configuration(Section):
         missing = [key for key in ("region", "account") if not getattr(self.ecr, key)]
         if self.images and missing:
             raise ValueError(" and ".join(f"ecr.{key}" for key in missing) + " missing: images go to ECR")
+        return self
+
+    @model_validator(mode="after")
+    def _kept_board(self) -> Configuration:
+        private = self.portal.kind == "s3" and self.portal.access == "presigned"
+        if found := self.board.problems(self.product.name, self.share.releases, private_bucket=private):
+            raise ValueError("; ".join(found))
         return self
 
     @model_validator(mode="after")

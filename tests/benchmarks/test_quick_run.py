@@ -28,7 +28,7 @@ KEYS = ["name", "ours_s", "peer", "peer_s", "ratio", "goal", "limit_s", "peak_rs
 COMMANDS = ("export", "verify", "load", "promote")
 ALL = os.environ.get("BENCH") == "all"
 """Whether every group is run: ``BENCH=all make test PYTEST_ARGS=tests/benchmarks``."""
-CHOSEN = ("start", "smb-get", "promote-again", "platforms")
+CHOSEN = ("start", "board-500-10ms", "smb-get", "promote-again", "platforms")
 """Run each time: of groups that measure the same on another line, or of other images or commands, one.
 
 Rows that there are for plain and for gzip layers are measured with gzip, the default of ``release.toml``.

@@ -296,7 +296,7 @@ from jenkins_release.cli import entry
 from jenkins_release.base.signals import interrupt_commands
 import click
 class Services:
-    notified = []
+    notified, changed = [], False
     def close(self):
         try:
             print("closing", flush=True)
@@ -332,6 +332,8 @@ sys.exit(entry.main(["x"]))
 
 def test_what_cannot_be_closed_changes_no_status(monkeypatch: pytest.MonkeyPatch):
     class Services:
+        changed = False
+
         def close(self) -> None:
             raise OSError("gone")
 

@@ -49,6 +49,12 @@ node('docker') {
         credentials: [smb: 'release-share']
 }
 """
+BOARD = """
+node('docker') {
+    checkout scm
+    releaseBoard credentials: [smb: 'release-share', aws: 'skydrm-ecr-push'], report: 'board.json'
+}
+"""
 
 
 def test_from_export_to_promotion(jenkins: Jenkins, skydrm: SkyDrm, snapshots: Snapshots):
@@ -122,6 +128,18 @@ def test_a_comparison_and_its_page(jenkins: Jenkins, skydrm: SkyDrm):
     assert unknown in (skydrm.job.workspace / "compare.html").read_text()
     assert (skydrm.job.workspace / "compare.css").exists()
     assert json.loads((skydrm.job.workspace / "compare.json").read_text())["notes"] == []
+
+
+def test_the_board(jenkins: Jenkins, skydrm: SkyDrm):
+    """The pages are in the workspace, to be archived."""
+    skydrm.product.export("42")
+    found = jenkins.run(skydrm.job, BOARD).ok()
+    assert [(each["candidate"], each["waitsFor"]) for each in found["candidates"]] == [
+        ("8.1.0/42", "a sign-off")
+    ]
+    assert found["unread"] == []
+    assert "a sign-off" in (skydrm.job.workspace / "board" / "index.html").read_text()
+    assert json.loads((skydrm.job.workspace / "board.json").read_text())["places"] == found["places"]
 
 
 def test_no_secret_is_an_argument_or_stays_on_the_agent(jenkins: Jenkins, skydrm: SkyDrm):

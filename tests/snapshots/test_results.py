@@ -225,6 +225,7 @@ def _comparison(story: Story, product: Product) -> None:
     product.edit('[[images]]\nname = "rms"\n', '[[images]]\nname = "rms"\nsbom = ["rms.json"]\n')
     product.export("43")
     story.run(product, "release", "compare", REF, "8.1.0/43")
+    story.run(product, "release", "board", "--out", str(product.folder / "board"))
 
 
 def _trust(story: Story, product: Product, folder: Path) -> None:

@@ -210,7 +210,10 @@ def attest(
 
     def attempt() -> Attested:
         added = services.candidates.add_attestation(opened.ref, kind, make, services.holder())
-        return Attested(found, now, found=True) if added is None else Attested(added[0], after)
+        if added is None:
+            return Attested(found, now, found=True)
+        services.changed = True
+        return Attested(added[0], after)
 
     done = services.retry(f"add the {kind} attestation to {opened.ref}", attempt)
     if done.found:

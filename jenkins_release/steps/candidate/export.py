@@ -236,6 +236,7 @@ def export_candidate(request: ExportRequest, services: Services) -> ExportReport
             head = "".join(sha256(envelope).hexdigest() for envelope in chain.values())
             made[manifest] = record, reused, head
             staging.commit()
+            services.changed = True
         return made[manifest]
 
     try:

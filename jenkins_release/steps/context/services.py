@@ -109,6 +109,7 @@ class Services:
         now: Tells the time, UTC.
         sleep: Waits, in seconds.
         pin_file: The file that pins the trust root of this machine.
+        changed: Whether a step added a candidate or an attestation: the board has to be written again.
     """
 
     configuration: Configuration
@@ -116,6 +117,7 @@ class Services:
     progress: Progress = field(default_factory=SilentProgress)
     now: Callable[[], datetime] = _now
     sleep: Callable[[float], None] = pause
+    changed: bool = field(default=False, init=False)
     _signs_for: str = field(default="", init=False, repr=False)
     pin_file: PinFile = field(default_factory=PinFile)
     _opened: list[Closable] = field(default_factory=list, init=False, repr=False)

@@ -106,7 +106,7 @@ def release_history(version: str, services: Services) -> VersionHistory:
             hint="'jenkins-release candidate list' lists the candidates",
         )
     ordered = sorted(refs, key=lambda ref: build_order(ref.build))
-    builds = tuple(_build(ref, services) for ref in ordered)
+    builds = tuple(build_history(ref, services) for ref in ordered)
     return VersionHistory(services.candidates.product, version, builds, _area(version, builds, services))
 
 
@@ -147,7 +147,8 @@ def _publication(build: BuildHistory) -> Statement | None:
     return said[-1] if said else None
 
 
-def _build(ref: CandidateRef, services: Services) -> BuildHistory:
+def build_history(ref: CandidateRef, services: Services) -> BuildHistory:
+    """Read what is recorded of one candidate, whatever state it is in; see :func:`release_history`."""
     area = services.candidates
     try:
         manifest, missing = services.retry(f"read {ref}", area.read_small, ref, MANIFEST), ""

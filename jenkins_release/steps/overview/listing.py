@@ -64,18 +64,59 @@ def list_releases(services: Services) -> list[ListedRelease]:
     Raises:
         RemoteError: A share failed, after the retries.
     """
-    published = _published(services)
-    misplaced = _misplaced(published, services)
+    area = look_at_area(services)
     refs = services.retry("list candidates", services.candidates.refs)
+    return releases_among(open_candidates(refs, services), area, services)
+
+
+@dataclass(frozen=True)
+class AreaLook:
+    """What is in the release area.
+
+    Attributes:
+        published: Version to its release, or to why that cannot be read.
+        misplaced: Version to what is wrong with its files.
+    """
+
+    published: Mapping[str, FoundRelease | ReleaseError]
+    misplaced: Mapping[str, Sequence[str]]
+
+
+def look_at_area(services: Services) -> AreaLook | None:
+    """Look at the release area; None if there is none.
+
+    Raises:
+        RemoteError: The share failed, after the retries.
+    """
+    if not services.configuration.share.releases:
+        return None
+    published = _published(services)
+    return AreaLook(published, _misplaced(published, services))
+
+
+def releases_among(
+    candidates: Mapping[CandidateRef, OpenCandidate | ReleaseError], area: AreaLook | None, services: Services
+) -> list[ListedRelease]:
+    """Return what was released of candidates that were read already, newest version first.
+
+    Args:
+        candidates: Every candidate of the product, or why it cannot be read.
+        area: What is in the release area; None compares nothing with it.
+        services: Share and keys.
+
+    Raises:
+        RemoteError: A share failed, after the retries.
+    """
+    published = area.published if area else {}
     found: list[ListedRelease] = []
     seen: set[tuple[str, str]] = set()
-    for ref, opened in open_candidates(refs, services).items():
+    for ref, opened in candidates.items():
         release = published.get(ref.version)
         own = release if isinstance(release, FoundRelease) and release.record.build == ref.build else None
         if isinstance(opened, ReleaseError):
             listed = _unreadable(ref, opened.message) if own or _released(ref, services) else None
         else:
-            listed = _listed(opened, own, misplaced.get(ref.version, []), services)
+            listed = _listed(opened, own, area, services)
         if listed is not None:
             seen.add((ref.version, ref.build))
             found.append(listed)
@@ -101,8 +142,6 @@ def altered_releases(found: Sequence[ListedRelease]) -> IntegrityError | None:
 
 
 def _published(services: Services) -> dict[str, FoundRelease | ReleaseError]:
-    if not services.configuration.share.releases:
-        return {}
     area = services.releases
     found: dict[str, FoundRelease | ReleaseError] = {}
     for version in services.retry("list the published releases", area.versions):
@@ -128,14 +167,15 @@ def _misplaced(
 
 
 def _listed(
-    opened: OpenCandidate, published: FoundRelease | None, misplaced: Sequence[str], services: Services
+    opened: OpenCandidate, published: FoundRelease | None, area: AreaLook | None, services: Services
 ) -> ListedRelease | None:
     evidence = opened.evidence
     promotions, publications = evidence.of(PROMOTION), evidence.of(PUBLICATION)
     released = max(evidence.latest(PROMOTION), evidence.latest(PUBLICATION))
     withdrawn = next(_reasons(evidence.of(WITHDRAWAL), released), "")
     retired = [r for r in evidence.of(RETIREMENT) if r.statement.sequence > evidence.latest(PROMOTION)]
-    problem = _problem(opened, published, services)
+    problem = _problem(opened, published, area, services)
+    misplaced = area.misplaced.get(opened.ref.version) if area else None
     if not problem and published is not None and misplaced:
         problem = f"altered: {misplaced[0]}"
     if not problem and not withdrawn and not retired:
@@ -161,7 +201,9 @@ def _listed(
     )
 
 
-def _problem(opened: OpenCandidate, published: FoundRelease | None, services: Services) -> str:
+def _problem(
+    opened: OpenCandidate, published: FoundRelease | None, area: AreaLook | None, services: Services
+) -> str:
     """Say why a release is not provable, or what was altered; empty if nothing is."""
     try:
         require_believed(opened)
@@ -171,7 +213,7 @@ def _problem(opened: OpenCandidate, published: FoundRelease | None, services: Se
         return f"not provable: {error.message}"
     evidence = opened.evidence
     if published is None:
-        if evidence.of(PUBLICATION) and services.configuration.share.releases:
+        if evidence.of(PUBLICATION) and area is not None:
             return f"altered: {services.releases.shown(opened.ref.version)} is not what was published"
         return ""
     try:
