@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import date
 from typing import Any
 
 import pytest
@@ -218,8 +219,9 @@ def test_the_support_window():
         promoted("8.0.0/1"),
         promoted("7.0.0/1").add(RETIREMENT, PROMOTER, retiredBy="Rita"),
         withdrawn,
-        setting=replace(ALL, portal=False, stack=""),
+        setting=replace(ALL, portal=False, stack="", ends={"8.1": date(2027, 3, 31)}),
     )
+    assert cells(found)["Support"].more == "until 2027-03-31"
     assert found.window.names == ("8.2", "8.1")
     said = {line.ident: (line.group, line.supported) for line in found.lines}
     assert said == {

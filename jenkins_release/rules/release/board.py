@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime
 from typing import Any, Literal
 
 from jenkins_release.base.errors import ConfigurationError, IntegrityError
@@ -126,6 +126,7 @@ class Setting:
         stack: Name of the SaaS stack; empty for none.
         lines: Number of supported lines.
         kind: What makes a line.
+        ends: Line such as ``8.1`` to the last day of its support.
     """
 
     policy: Policy
@@ -134,6 +135,7 @@ class Setting:
     stack: str = ""
     lines: int = 2
     kind: LineKind = "major.minor"
+    ends: Mapping[str, date] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -462,10 +464,12 @@ def _support(seen: Seen, record: Candidate, evidence: Evidence, setting: Setting
     if not seen.released or version is None:
         return Cell()
     line = line_of(version, setting.kind)
+    end = setting.ends.get(".".join(map(str, line)))
+    ends = f"until {end}" if end else ""
     if line in window.lines:
         place = window.lines.index(line)
-        return Cell(f"N-{place}" if place else "N", "good")
-    return Cell("before N", "wait") if window.supports(version) else Cell("unsupported", "wait")
+        return Cell(f"N-{place}" if place else "N", "good", more=ends)
+    return Cell("before N" if window.supports(version) else "unsupported", "wait", more=ends)
 
 
 def _at_portal(seen: Seen) -> bool:

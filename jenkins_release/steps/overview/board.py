@@ -200,6 +200,7 @@ def _setting(services: Services) -> Setting:
         configuration.saas.stack if configuration.saas.strategy != "none" else "",
         configuration.support.lines,
         configuration.support.line,
+        configuration.support.ends,
     )
 
 
