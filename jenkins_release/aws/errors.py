@@ -115,6 +115,32 @@ _CHAIN_HINT = (
 )
 
 
+SOURCE = "credentialsSource"
+"""Where :func:`translate` finds in an answer which of botocore's providers had the credentials."""
+_TOKEN_FILE = "AWS_WEB_IDENTITY_TOKEN_FILE"
+_SOURCES = {
+    "env": " in AWS_ACCESS_KEY_ID and AWS_SESSION_TOKEN",
+    "shared-credentials-file": " in the shared credentials file",
+    "config-file": " in the AWS profile",
+    "custom-process": " from credential_process",
+    "assume-role": " of the AWS profile's role",
+    "assume-role-with-web-identity": f" of the role for {_TOKEN_FILE}",
+}
+_AGAIN = "sign in again, then repeat: what was done before is not done again"
+_ENDED_HINTS = {
+    "env": f"{_AGAIN}; in Jenkins, give credentials.aws a role and a longer duration, or an OIDC token file, "
+    "with which the role is assumed again whenever a session ends",
+}
+_TRUST_HINT = (
+    "the trust policy of the role must name the issuer of the token as its provider, and the token's audience "
+    "and subject in its conditions"
+)
+_LIFETIME_HINT = (
+    "write a new token into the file, then repeat: what was done before is not done again; in Jenkins, set "
+    "the lifetime of tokens (Manage Jenkins, Security, OpenID Connect) to more than the longest run"
+)
+
+
 _CREDENTIAL_HINTS = {
     "FileNotFoundError": "a program or file that the profile names does not exist: check "
     "credential_process and AWS_WEB_IDENTITY_TOKEN_FILE",
@@ -191,8 +217,23 @@ def translate(error: Exception, what: str, *, clock: Callable[[], float] = time.
     from botocore.exceptions import ClientError
 
     if isinstance(error, ClientError):
-        return _answered(error.response, what, clock)
+        return _answered(error.response, what, clock, error.operation_name)
     return _unanswered(error, what)
+
+
+def _unassumed(code: str, said: str, start: str, request: str) -> RemoteError | None:
+    """Return the error of a token with which no role can be assumed; None if it is one like any other."""
+    if code in _EXPIRED:
+        return RemoteError(
+            f"{start}{request}: the OIDC token in {_TOKEN_FILE} has expired, so its role cannot be assumed",
+            hint=_LIFETIME_HINT,
+        )
+    if code in _DENIED | {"InvalidIdentityToken", "IDPRejectedClaim"}:
+        return RemoteError(
+            f"{start}{request}: the OIDC token in {_TOKEN_FILE} does not open its role: {said}",
+            hint=_TRUST_HINT,
+        )
+    return None
 
 
 def retry_after(headers: Mapping[str, str], *, clock: Callable[[], float] = time.time) -> float | None:
@@ -212,16 +253,22 @@ def _plain(code: str) -> str:
     return _ENDING.sub("", code.lower())
 
 
-def _answered(response: dict[str, Any], what: str, clock: Callable[[], float]) -> ReleaseError:
+def _answered(
+    response: dict[str, Any], what: str, clock: Callable[[], float], operation: str
+) -> ReleaseError:
     error = response.get("Error", {})
     code, said = str(error.get("Code", "unknown")), str(error.get("Message", "") or "no reason given")
     meta = response.get("ResponseMetadata", {})
     status = int(meta.get("HTTPStatusCode", 0))
     request = f" (request {meta['RequestId']})" if meta.get("RequestId") else ""
     start = f"cannot {what}: AWS answered {code}"
+    if operation == "AssumeRoleWithWebIdentity" and (refused := _unassumed(code, said, start, request)):
+        return refused
     if code in _EXPIRED:
+        source = str(response.get(SOURCE, ""))
         return RemoteError(
-            f"{start}{request}: the session credentials have expired", hint="sign in again, then repeat"
+            f"{start}{request}: the session credentials{_SOURCES.get(source, '')} have expired",
+            hint=_ENDED_HINTS.get(source, _AGAIN),
         )
     if code in _DENIED:
         return _denied(start, said, request)

@@ -13,7 +13,7 @@ from functools import cache, partial
 from typing import Any
 from urllib.parse import urlsplit
 
-from jenkins_release.aws.errors import aws_errors
+from jenkins_release.aws.errors import SOURCE, aws_errors
 from jenkins_release.base.child_process import run_child
 from jenkins_release.base.errors import ConfigurationError, ReleaseError
 from jenkins_release.base.waits import Limits
@@ -96,7 +96,14 @@ def aws_client(
             raise _unreadable(error) from error
     check_endpoint(service, client.meta.endpoint_url)
     AwsExchange(client, attempts, limits)
+    credentials = session.get_credentials()
+    client.meta.events.register("after-call", partial(_note_source, str(getattr(credentials, "method", ""))))
     return client
+
+
+def _note_source(method: str, parsed: dict[str, Any], **_: Any) -> None:
+    """Let the error of a refused call know where its credentials come from, in botocore's word for it."""
+    parsed[SOURCE] = method
 
 
 def boto_session(*, profile: str | None = None, **settings: Any) -> Any:

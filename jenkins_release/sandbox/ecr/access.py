@@ -16,8 +16,9 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
+from jenkins_release.aws.identity import Caller
 from jenkins_release.sandbox.api_fault import ApiFault
-from jenkins_release.sandbox.ecr.state import EcrState, PrincipalKey
+from jenkins_release.sandbox.ecr.state import EcrState, PrincipalKey, Session
 from jenkins_release.sandbox.iam.users import IamKey
 from jenkins_release.sandbox.process import LOOPBACK
 
@@ -50,7 +51,7 @@ def caller(state: EcrState, url: str, headers: Mapping[str, str], body: bytes, s
 
     Raises:
         ApiFault: MissingAuthenticationTokenException, UnrecognizedClientException,
-            InvalidSignatureException.
+            InvalidSignatureException, ExpiredTokenException.
     """
     stated = headers.get("authorization", "")
     if not stated:
@@ -59,18 +60,23 @@ def caller(state: EcrState, url: str, headers: Mapping[str, str], body: bytes, s
     if parts is None:
         raise ApiFault("IncompleteSignatureException", "Authorization header is malformed.")
     with state.read() as document:
-        key: PrincipalKey | IamKey | None = document.keys.get(parts["key"])
+        session = document.sessions.get(parts["key"])
+        key: PrincipalKey | Session | IamKey | None = session or document.keys.get(parts["key"])
     if key is None and state.iam is not None:
         key = state.iam.key(parts["key"])
-    if key is None or not key.active:
+    token = headers.get("x-amz-security-token", "")
+    forged = session is not None and not hmac.compare_digest(session.token, token)
+    if key is None or not key.active or forged:
         raise ApiFault(
             "UnrecognizedClientException", "The security token included in the request is invalid."
         )
+    if session is not None and session.expires_at <= state.clock():
+        raise ApiFault("ExpiredTokenException", "The security token included in the request is expired")
     _check_scope(state, parts, headers, service)
     signed = set(parts["signed"].split(";"))
     claimed_body = headers.get("x-amz-content-sha256")
     # REST has no target: its action is in the path, which is always signed.
-    if not {"host", "x-amz-date", *({"x-amz-target"} & set(headers))} <= signed or (
+    if not {"host", "x-amz-date", *({"x-amz-target", "x-amz-security-token"} & set(headers))} <= signed or (
         claimed_body is not None and claimed_body != hashlib.sha256(body).hexdigest()
     ):
         raise _invalid("The request signature does not cover the request.")
@@ -154,11 +160,13 @@ def authorize_on(
     Raises:
         ApiFault: AccessDeniedException, with AWS's text.
     """
+    # The policies of a session are those of its role.
+    principal = Caller(state.account, arn).principal
     with state.read() as document:
-        own = arn in document.principals
+        own = principal in document.principals
         matching = [
             each.effect
-            for each in document.principals.get(arn, [])
+            for each in document.principals.get(principal, [])
             if any(fnmatchcase(action.lower(), pattern.lower()) for pattern in each.actions)
             and any(fnmatchcase(resource, pattern) for pattern in each.resources)
         ]

@@ -35,6 +35,7 @@ class Fault(BaseModel):
         reset_response_after: Reset the connection after this many bytes of the answer's body, after the work
             was done; 0 resets before the status line.
         expire_tokens: Let all existing registry tokens expire before the request is handled.
+        end_sessions: End all sessions of roles once this request is known to come from one.
         manifest: Change the manifest in an answer: add one space (``alter``), or cut off half of it.
         subject: What becomes of a manifest with a ``subject``: ``refused`` answers 405, as some accounts do
             (aws/containers-roadmap #2783), ``ignored`` leaves ``OCI-Subject`` out of the answer, like a
@@ -59,6 +60,7 @@ class Fault(BaseModel):
     reset_request_after: int | None = Field(default=None, ge=0)
     reset_response_after: int | None = Field(default=None, ge=0)
     expire_tokens: bool = False
+    end_sessions: bool = False
     manifest: Literal["alter", "truncate"] | None = None
     subject: Literal["refused", "ignored"] | None = None
     stale: int = Field(default=0, ge=0, le=8)

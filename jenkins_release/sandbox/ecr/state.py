@@ -33,6 +33,8 @@ ORPHANED_S = 24 * 3600.0
 """Seconds until the referrers of a deleted image are gone too (ECR user guide, "Lifecycle policies")."""
 TOKEN_LIFETIME_S = 12 * 3600.0
 """Seconds that a registry token is valid (ECR API reference, GetAuthorizationToken)."""
+SESSION_S = 3600.0
+"""Seconds that a session of a role lasts (STS API reference, DurationSeconds)."""
 ADMIN = "release"
 """User name of the first principal of a new state, which may do everything."""
 _CHANGES = 8
@@ -146,6 +148,31 @@ class Token(BaseModel):
     expires_at: float
 
 
+class IdentityToken(BaseModel):
+    """What an OIDC provider issued, known by its SHA-256: for which role, until when, for how long a session."""
+
+    role: str
+    expires_at: float
+    session_s: float
+
+
+class Session(BaseModel):
+    """A session of a role, known by its temporary access key.
+
+    Attributes:
+        secret: Its secret access key.
+        token: Its session token, which every call has to show.
+        arn: The ARN of the session; :attr:`jenkins_release.aws.identity.Caller.principal` is the role's.
+        expires_at: When it ends, in seconds since the epoch.
+    """
+
+    secret: str = Field(repr=False)
+    token: str = Field(repr=False)
+    arn: str
+    expires_at: float
+    active: bool = True
+
+
 class ScanOrder(BaseModel):
     """The ordered result of image scans.
 
@@ -191,6 +218,8 @@ class _Document(BaseModel):
     principals: dict[str, list[PolicyStatement]] = {}
     keys: dict[str, PrincipalKey] = {}
     tokens: dict[str, Token] = {}
+    sessions: dict[str, Session] = {}
+    identity_tokens: dict[str, IdentityToken] = {}
     scans: list[ScanOrder] = []
     download_key: str = Field(default_factory=secrets.token_hex, repr=False)
 
@@ -337,6 +366,61 @@ class EcrState:
         with self._lock:
             arn = self.user_arn(ADMIN)
             return next((name, key.secret) for name, key in self._document.keys.items() if key.arn == arn)
+
+    def add_role(self, role: str, statements: list[PolicyStatement]) -> str:
+        """Let a role exist that may do this, and return its ARN; earlier statements are replaced."""
+        arn = f"arn:aws:iam::{self.account}:role/{role}"
+        with self.change(repositories=False) as document:
+            document.principals[arn] = statements
+        return arn
+
+    def start_session(self, role_arn: str, name: str, duration_s: float) -> tuple[str, str, Session]:
+        """Start a session of a role, and return its access key, its secret and the session."""
+        key = f"ASIASANDBOX{secrets.token_hex(5)[:9].upper()}"
+        role = role_arn.rpartition("/")[2]
+        session = Session(
+            secret=secrets.token_urlsafe(30),
+            token=secrets.token_urlsafe(120),
+            arn=f"arn:aws:sts::{self.account}:assumed-role/{role}/{name}",
+            expires_at=self.clock() + duration_s,
+        )
+        with self.change(repositories=False) as document:
+            document.sessions[key] = session
+        return key, session.secret, session
+
+    def end_sessions(self) -> None:
+        """End all sessions that were started so far."""
+        with self.change(repositories=False) as document:
+            for session in document.sessions.values():
+                session.expires_at = 0.0
+
+    def issue_identity_token(
+        self, role_arn: str, *, lifetime_s: float = SESSION_S, session_s: float = SESSION_S
+    ) -> str:
+        """Return what an OIDC provider would issue: a token for which a role can be assumed.
+
+        Args:
+            role_arn: The role.
+            lifetime_s: Seconds until the token expires.
+            session_s: Seconds that a session lasts which it begins.
+        """
+        token = f"eyJhbGciOiJSUzI1NiJ9.{secrets.token_urlsafe(200)}.{secrets.token_urlsafe(200)}"
+        with self.change(repositories=False) as document:
+            document.identity_tokens[_hash(token)] = IdentityToken(
+                role=role_arn, expires_at=self.clock() + lifetime_s, session_s=session_s
+            )
+        return token
+
+    def identity_token(self, token: str) -> IdentityToken | None:
+        """Return a known identity token, expired or not."""
+        with self._lock:
+            return self._document.identity_tokens.get(_hash(token))
+
+    def end_identity_tokens(self) -> None:
+        """Let all identity tokens that were issued so far expire."""
+        with self.change(repositories=False) as document:
+            for token in document.identity_tokens.values():
+                token.expires_at = 0.0
 
     def issue_token(self, arn: str) -> tuple[str, float]:
         """Return a new registry token for a principal, and when it expires."""

@@ -8,6 +8,9 @@ The control paths under ``/_sandbox/`` need no credentials: only this machine ca
 ``POST faults``            orders a :class:`Fault`; ``GET`` lists, ``DELETE`` cancels
 ``POST users``             ``{user, statements, access_key?, secret?}``: lets a user exist
 ``POST keys``              ``{access_key, active}``: switches an access key on or off
+``POST roles``             ``{role, statements}``: lets a role exist
+``POST tokens``            ``{role, session_s}``: issues an identity token for it; ``DELETE`` lets all expire
+``POST sessions``          ``{role, name, duration_s}``: starts a session of it; ``DELETE`` ends all
 ``POST scans``             orders a :class:`ScanOrder`: what the scan of an image is to be
 ``GET repositories/P``     the repositories below the prefix P; ``PUT`` puts them back as they were
 ``DELETE repositories/P``  forgets them, with their images
@@ -25,6 +28,7 @@ import threading
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
+from urllib.parse import parse_qsl
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -34,6 +38,7 @@ from jenkins_release.sandbox.aws.ecs_api import EcsApi
 from jenkins_release.sandbox.aws.ecs_state import EcsState, Misbehaviour
 from jenkins_release.sandbox.aws.inspector_api import InspectorApi
 from jenkins_release.sandbox.aws.ssm_api import Instance, SsmApi, SsmState
+from jenkins_release.sandbox.aws.sts_api import StsApi, refusal
 from jenkins_release.sandbox.ecr.access import DOWNLOADS, authorize, authorize_on, caller
 from jenkins_release.sandbox.ecr.api import (
     CONTENT_TYPE,
@@ -72,6 +77,34 @@ class KeyRequest(BaseModel):
 
     access_key: str
     active: bool
+
+
+class RoleRequest(BaseModel):
+    """Body of ``POST /_sandbox/roles``; see :meth:`EcrState.add_role`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    role: str
+    statements: list[PolicyStatement]
+
+
+class TokenRequest(BaseModel):
+    """Body of ``POST /_sandbox/tokens``: the ARN of a role."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    role: str
+    session_s: float
+
+
+class SessionRequest(BaseModel):
+    """Body of ``POST /_sandbox/sessions``: the ARN of a role, and a name."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    role: str
+    name: str
+    duration_s: float
 
 
 class Router:
@@ -123,6 +156,9 @@ class Router:
         mine = target.startswith(TARGET) or exchange.path.startswith("/v2/")
         others = () if mine else self._others
         other = next((api for api in others if api.action(target, exchange.path)), None)
+        if not target and not other and exchange.path == "/" and exchange.method == "POST":
+            self._sts(exchange)
+            return
         if target or other:
             record.action = (
                 f"{other.service}:{other.action(target, exchange.path)}"
@@ -185,11 +221,31 @@ class Router:
             return
         exchange.reply(200, answer, _api_headers())
 
+    def _sts(self, exchange: ServedRequest) -> None:
+        record = exchange.record
+        self.requests.add(record)
+
+        def identify() -> str:
+            url = f"http://{exchange.headers.get('host', '')}/"
+            record.principal = caller(self._state, url, exchange.headers, body, "sts")
+            return record.principal
+
+        try:
+            body = exchange.body()
+            form = dict(parse_qsl(body.decode("ascii", "replace"), keep_blank_values=True))
+            record.action = f"sts:{form.get('Action', '')}"
+            answer, status = StsApi(self._state, identify).answer(form), 200
+        except ApiFault as error:
+            answer, status = refusal(error), error.status
+        exchange.reply(status, answer.encode(), {**_api_headers(), "Content-Type": "text/xml"})
+
     def _api(self, exchange: ServedRequest, body: bytes, fault: Fault) -> None:
         action = exchange.record.action
         try:
             url = f"http://{exchange.headers.get('host', '')}{exchange.path}"
             arn = exchange.record.principal = caller(self._state, url, exchange.headers, body)
+            if fault.end_sessions:
+                self._state.end_sessions()
             parameters = parse(action, body)
             if action not in ACTIONS:
                 raise ApiFault("UnknownOperationException", f"the sandbox does not know {action}")
@@ -251,6 +307,20 @@ class Router:
             case "POST keys":
                 switch = KeyRequest.model_validate_json(body)
                 self._state.set_key_active(switch.access_key, switch.active)
+            case "POST roles":
+                role = RoleRequest.model_validate_json(body)
+                return {"arn": self._state.add_role(role.role, role.statements)}
+            case "POST tokens":
+                token = TokenRequest.model_validate_json(body)
+                return {"token": self._state.issue_identity_token(token.role, session_s=token.session_s)}
+            case "DELETE tokens":
+                self._state.end_identity_tokens()
+            case "POST sessions":
+                asked = SessionRequest.model_validate_json(body)
+                key, secret, session = self._state.start_session(asked.role, asked.name, asked.duration_s)
+                return {"access_key": key, "secret": secret, "token": session.token}
+            case "DELETE sessions":
+                self._state.end_sessions()
             case "POST scans":
                 self._state.order_scan(ScanOrder.model_validate_json(body))
             case "POST misbehaviours":

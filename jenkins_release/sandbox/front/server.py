@@ -14,7 +14,7 @@ from jenkins_release.base.errors import RemoteError
 from jenkins_release.sandbox.aws.ecs_state import Misbehaviour
 from jenkins_release.sandbox.ecr.faults import Fault
 from jenkins_release.sandbox.ecr.http import RequestRecord
-from jenkins_release.sandbox.ecr.state import REGION, EcrState, PolicyStatement, ScanOrder
+from jenkins_release.sandbox.ecr.state import REGION, SESSION_S, EcrState, PolicyStatement, ScanOrder
 from jenkins_release.sandbox.front.front import boto_environment
 from jenkins_release.sandbox.front.router import CONTROL
 from jenkins_release.sandbox.process import LOOPBACK, LoopbackServer
@@ -109,6 +109,33 @@ class EcrServer(LoopbackServer):
     def set_key_active(self, access_key: str, active: bool) -> None:
         """Switch an access key on or off."""
         self._control("POST", "keys", {"access_key": access_key, "active": active})
+
+    def add_role(self, role: str, statements: list[PolicyStatement]) -> str:
+        """Let a role exist that may do this; return its ARN."""
+        given = [each.model_dump() for each in statements]
+        return str(self._control("POST", "roles", {"role": role, "statements": given})["arn"])
+
+    def issue_identity_token(self, role_arn: str, *, session_s: float = SESSION_S) -> str:
+        """Return what an OIDC provider would issue: a token for sessions of a role that last so long."""
+        return str(self._control("POST", "tokens", {"role": role_arn, "session_s": session_s})["token"])
+
+    def end_identity_tokens(self) -> None:
+        """Let all identity tokens expire."""
+        self._control("DELETE", "tokens")
+
+    def start_session(self, role_arn: str, name: str, duration_s: float = SESSION_S) -> dict[str, str]:
+        """Start a session of a role; return the environment that boto3 takes it from."""
+        asked = {"role": role_arn, "name": name, "duration_s": duration_s}
+        answer = self._control("POST", "sessions", asked)
+        return {
+            "AWS_ACCESS_KEY_ID": answer["access_key"],
+            "AWS_SECRET_ACCESS_KEY": answer["secret"],
+            "AWS_SESSION_TOKEN": answer["token"],
+        }
+
+    def end_sessions(self) -> None:
+        """End all sessions of roles."""
+        self._control("DELETE", "sessions")
 
     def order_scan(self, order: ScanOrder) -> None:
         """Order the result of an image's scan."""
