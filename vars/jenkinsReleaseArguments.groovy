@@ -6,7 +6,7 @@ import com.cloudbees.groovy.cps.NonCPS
  *
  * The defaults name all arguments: null is required, a boolean is a boolean, an empty Map
  * holds credentials ids, a Map with entries holds values with these names and defaults, anything else is
- * text. Blank text counts as not given.
+ * text. Blank text counts as not given. Credentials for AWS may be a Map: see awsMistakes.
  */
 Map call(String step, Map given, Map defaults, List<String> kinds) {
     String wrong = mistakes(step, given, defaults, kinds)
@@ -26,7 +26,7 @@ private Map merged(Map given, Map defaults) {
             values.putAll(entry.value)
             for (each in value) {
                 if (!isMissing(each.value)) {
-                    values[each.key as String] = each.value as String
+                    values[each.key as String] = each.value instanceof Map ? texts(each.value) : each.value as String
                 }
             }
             all[entry.key] = values
@@ -35,6 +35,17 @@ private Map merged(Map given, Map defaults) {
         }
     }
     return all
+}
+
+@NonCPS
+private Map texts(Map given) {
+    Map found = [:]
+    for (each in given) {
+        if (!isMissing(each.value)) {
+            found[each.key as String] = each.value as String
+        }
+    }
+    return found
 }
 
 @NonCPS
@@ -78,11 +89,59 @@ private List<String> mapMistakes(String name, Object value, List<String> kinds) 
     for (id in value) {
         if (!kinds.contains(id.key as String)) {
             found << (name + '.' + id.key + ': there is no such kind; accepted are ' + kinds.join(', '))
+        } else if (id.value instanceof Map && (id.key as String) in ['aws', 'awsRead']) {
+            found.addAll(awsMistakes(name + '.' + id.key, id.value))
         } else if (!isMissing(id.value)) {
             found.addAll(textMistakes(name + '.' + id.key, id.value))
         }
     }
     return found
+}
+
+/**
+ * What is wrong with credentials for AWS that are more than the id of a username with password: AWS
+ * credentials [aws: id, role: arn, session: name, duration: seconds], of which role, session and duration may
+ * be left out, or an OIDC token that is bound as a file [oidc: id, role: arn, session: name].
+ */
+@NonCPS
+private List<String> awsMistakes(String name, Map value) {
+    boolean entry = !isMissing(value.aws)
+    if (entry == !isMissing(value.oidc)) {
+        return [name + ': must have either aws, the id of AWS credentials, or oidc, the id of an OIDC token']
+    }
+    List<String> accepted = entry ? ['aws', 'role', 'session', 'duration'] : ['oidc', 'role', 'session']
+    List<String> found = []
+    for (part in value) {
+        String place = name + '.' + part.key
+        if (!accepted.contains(part.key as String)) {
+            found << (place + ': there is no such value with ' + accepted[0] + '; accepted are ' + accepted.join(', '))
+        } else if (!isMissing(part.value)) {
+            List<String> wrong = textMistakes(place, part.value)
+            found.addAll(wrong ?: formMistakes(place, part.key as String, part.value as String))
+        }
+    }
+    if (isMissing(value.role) && !entry) {
+        found << (name + '.role: is missing; a token opens nothing without the ARN of a role')
+    }
+    if (isMissing(value.role) && entry && !(isMissing(value.session) && isMissing(value.duration))) {
+        found << (name + '.role: is missing; session and duration are those of a role')
+    }
+    return found
+}
+
+/** What AWS would refuse only after the binding: AssumeRole and AssumeRoleWithWebIdentity of the STS API reference. */
+@NonCPS
+private List<String> formMistakes(String place, String part, String text) {
+    if (part == 'role' && !text.matches('arn:aws[a-z-]*:iam::[0-9]{12}:role/[\\w+=,.@/-]+')) {
+        return [place + ': must be the ARN of a role, such as arn:aws:iam::123456789012:role/skydrm-push']
+    }
+    if (part == 'session' && !text.matches('[\\w+=,.@-]{2,64}')) {
+        return [place + ': must be 2 to 64 letters, digits and + = , . @ _ -']
+    }
+    if (part == 'duration' && !(text.matches('[0-9]{3,5}') && (text as int) in 900..43200)) {
+        return [place + ': must be 900 to 43200 seconds; the role says how many it allows']
+    }
+    return []
 }
 
 @NonCPS

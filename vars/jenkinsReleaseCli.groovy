@@ -11,7 +11,7 @@ import groovy.json.JsonSlurper
  *   flags        flag to boolean
  *   operands     values after the options
  *   credentials  kind to credentials id: smb, key, passphrase, aws, mail, webhook, customerKey,
- *                handoverPassphrase
+ *                handoverPassphrase; aws may be a Map with aws or oidc, as jenkinsReleaseArguments checks it
  *   report       file that gets the result too, '' for none
  *   reportRefusal  whether report also gets the result of a verb that ends with a refusal
  *   names        regular expression, such as an option, to its name in steps and its name in forms, which begins
@@ -149,6 +149,10 @@ private int runBound(Map request) {
             error 'configuration: ' + told + '\nhint: check the id, and its kind in the table of docs/jenkins.md; ' +
                 'a job can bind what lies in its own folder and in those above it, and the global credentials'
         }
+        if (told.contains('is named AmazonWebServicesCredentialsBinding')) {
+            error 'configuration: this Jenkins cannot bind AWS credentials\n' +
+                'hint: install the plugin AWS Credentials, or let credentials.aws be the id of a username with password'
+        }
         throw failure
     }
     return status
@@ -182,8 +186,7 @@ private List bindings(Map credentials) {
             usernameVariable: 'JENKINS_RELEASE_SMB_USER', passwordVariable: 'JENKINS_RELEASE_SMB_PASSWORD')
     }
     if (credentials.aws) {
-        found << usernamePassword(credentialsId: credentials.aws,
-            usernameVariable: 'AWS_ACCESS_KEY_ID', passwordVariable: 'AWS_SECRET_ACCESS_KEY')
+        found << awsBinding(credentials.aws)
     }
     if (credentials.key) {
         found << file(credentialsId: credentials.key, variable: 'JENKINS_RELEASE_KEY_FILE')
@@ -209,6 +212,33 @@ private List bindings(Map credentials) {
     return found
 }
 
+/** An id alone is that of a username with password. Of AWS credentials, a session sets AWS_SESSION_TOKEN too. */
+private Object awsBinding(Object aws) {
+    if (!(aws instanceof Map)) {
+        return usernamePassword(credentialsId: aws,
+            usernameVariable: 'AWS_ACCESS_KEY_ID', passwordVariable: 'AWS_SECRET_ACCESS_KEY')
+    }
+    if (aws.oidc) {
+        return file(credentialsId: aws.oidc, variable: 'AWS_WEB_IDENTITY_TOKEN_FILE')
+    }
+    Map binding = [$class: 'AmazonWebServicesCredentialsBinding', credentialsId: aws.aws,
+        accessKeyVariable: 'AWS_ACCESS_KEY_ID', secretKeyVariable: 'AWS_SECRET_ACCESS_KEY']
+    if (aws.role) {
+        binding.roleArn = aws.role
+        binding.roleSessionName = sessionName(aws)
+    }
+    if (aws.duration) {
+        binding.roleSessionDurationSeconds = aws.duration as int
+    }
+    return binding
+}
+
+/** What CloudTrail shows: the build, unless the caller wants something else. STS takes 64 of these characters. */
+private String sessionName(Map aws) {
+    String name = aws.session ?: (env.BUILD_TAG ?: 'jenkins-' + env.BUILD_NUMBER).replaceAll('[^\\w+=,.@-]', '-')
+    return name.length() > 64 ? name.substring(name.length() - 64) : name
+}
+
 /** Users who started this build, from Jenkins itself: a parameter cannot pretend to be one. */
 private List<String> userIds(Object build) {
     List<String> found = []
@@ -227,9 +257,17 @@ private List<String> surroundings(Map request, String folder, List<String> users
     // withEnv turns $$ back into $.
     found << 'BUILD_USER_ID=' + (users ? users[0].replace('$', '$$') : '')
     found << 'BUILD_USER='
-    if (request.credentials.aws) {
-        // An empty value unsets it: the token of another login does not belong to the bound key.
+    Object aws = request.credentials.aws
+    if (aws) {
+        // An empty value unsets it: the token of another login does not belong to the bound key. What is bound
+        // is set inside of this, a token too.
         found << 'AWS_SESSION_TOKEN='
+    }
+    if (aws instanceof Map && aws.oidc) {
+        // boto3 takes a key or a profile before a token file.
+        found.addAll(['AWS_ACCESS_KEY_ID=', 'AWS_SECRET_ACCESS_KEY=', 'AWS_PROFILE=', 'AWS_DEFAULT_PROFILE='])
+        found << 'AWS_ROLE_ARN=' + aws.role
+        found << 'AWS_ROLE_SESSION_NAME=' + sessionName(aws)
     }
     return found
 }
@@ -276,6 +314,12 @@ private String inWordsOfTheCaller(String failure, Map request, Map form) {
         known[option] = known[option] ?: [argument, option.substring(2).replace('-', '_').toUpperCase()]
     }
     String told = failure
+    if (request.credentials.aws instanceof Map) {
+        Map aws = request.credentials.aws
+        String whose = ' of credentials.aws (' + (aws.oidc ?: aws.aws) + ')'
+        told = told.replace(' in AWS_ACCESS_KEY_ID and AWS_SESSION_TOKEN', whose)
+            .replace(' in AWS_WEB_IDENTITY_TOKEN_FILE', whose).replace(' for AWS_WEB_IDENTITY_TOKEN_FILE', whose)
+    }
     for (each in known) {
         String field = each.value[1] ? each.value[1].tokenize()[0] : ''
         String shown = form.containsKey(field) ? each.value[1] : each.value[0]

@@ -137,7 +137,7 @@ _TRUST_HINT = (
 )
 _LIFETIME_HINT = (
     "write a new token into the file, then repeat: what was done before is not done again; in Jenkins, set "
-    "the lifetime of tokens (Manage Jenkins, Security, OpenID Connect) to more than the longest run"
+    "Token Lifetime (Manage Jenkins, Security, OpenID Connect) to more seconds than the longest run takes"
 )
 
 

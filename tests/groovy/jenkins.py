@@ -42,7 +42,7 @@ class Job:
 
     workspace: Path
     environment: Mapping[str, str] = field(repr=False)
-    credentials: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    credentials: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     checkout: Mapping[str, str] = field(default_factory=dict)
     user: str = "alice"
     build: str = "42"

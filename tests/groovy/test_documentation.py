@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 
 from jenkins_release.base.errors import Category
+from jenkins_release.sandbox.ecr.state import PolicyStatement
 from tests.groovy.conftest import SkyDrm
 from tests.groovy.jenkins import ROOT, VARS, Jenkins
 
@@ -14,12 +16,17 @@ EXAMPLES = re.findall(r"^```groovy\n(.*?)^```$", TEXT, flags=re.MULTILINE | re.D
 
 def test_the_examples_release_a_version(jenkins: Jenkins, skydrm: SkyDrm):
     """Load the library, export, plan too early, and after QA's sign-off plan, approve, promote, refresh."""
-    library, export, plan, approve, promote, refresh = EXAMPLES
+    library, with_token, export, plan, approve, promote, refresh = EXAMPLES
     assert library.strip() in (ROOT / "Jenkinsfile").read_text()
+    ecr = skydrm.product.sandbox.ecr
+    token = ecr.issue_identity_token(ecr.add_role("skydrm-push", [PolicyStatement(actions=["ecr:*"])]))
+    known = {**skydrm.job.credentials, "skydrm-oidc": {"kind": "file", "name": "token", "content": token}}
+    environment = {**skydrm.job.environment, "AWS_ENDPOINT_URL_STS": ecr.endpoint}
+    job = dataclasses.replace(skydrm.job, credentials=known, environment=environment)
 
     def run(example: str, after: str = "") -> str:
         script = f"{library}\nnode('docker') {{\ncheckout scm\n{example}\n}}\n{after}"
-        outcome = jenkins.run(skydrm.job, script, approver="bob")
+        outcome = jenkins.run(job, script, approver="bob")
         outcome.ok()
         return outcome.console
 
@@ -32,6 +39,7 @@ def test_the_examples_release_a_version(jenkins: Jenkins, skydrm: SkyDrm):
     told = run(promote)
     for repository, tags in skydrm.product.tags().items():
         assert f"{repository}@{tags['8.1.0']}" in told
+    assert run(with_token)
     skydrm.add_stack()
     assert "rehearsal runs 8.1.0/42" in run(refresh)
 

@@ -84,9 +84,11 @@ def test_the_role_is_assumed_again_with_what_is_in_the_file_then(
 def test_an_expired_token_is_named_and_not_shown(ecr: EcrFront, token_file: TokenFile) -> None:
     """It is the token that has expired, not a session, and Jenkins issued it for too short a time."""
     token_file.renew(lifetime_s=-1)
-    with pytest.raises(RemoteError, match=r"the OIDC token in AWS_WEB_IDENTITY_TOKEN_FILE has expired") as caught:
+    with pytest.raises(
+        RemoteError, match=r"the OIDC token in AWS_WEB_IDENTITY_TOKEN_FILE has expired"
+    ) as caught:
         login(ecr)()
-    assert "the lifetime of tokens (Manage Jenkins, Security, OpenID Connect)" in caught.value.hint
+    assert "Token Lifetime (Manage Jenkins, Security, OpenID Connect)" in caught.value.hint
     assert not caught.value.retryable
     assert token_file.path.read_text() not in f"{caught.value} {caught.value.diagnostics()}"
 

@@ -69,7 +69,10 @@ class StsApi:
 
 def refusal(error: ApiFault) -> str:
     """Return STS's document for an error."""
-    found = {"Error": {"Type": "Sender", "Code": error.code, "Message": error.message}, "RequestId": "sandbox"}
+    found = {
+        "Error": {"Type": "Sender", "Code": error.code, "Message": error.message},
+        "RequestId": "sandbox",
+    }
     return f'<ErrorResponse xmlns="{_NAMESPACE}">{_xml(found)}</ErrorResponse>'
 
 

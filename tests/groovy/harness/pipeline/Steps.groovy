@@ -41,6 +41,8 @@ class Steps {
         withEnv: ['overrides'],
         writeFile: ['file', 'text', 'encoding'],
     ]
+    /** Where a Map names the class that it describes. */
+    private static final String CLASS = '$class'
     private static final ConcurrentHashMap<String, ReentrantLock> LOCKS = new ConcurrentHashMap<>()
     private final Build build
     private final Script script
@@ -358,6 +360,10 @@ class Steps {
         List<File> files = []
         try {
             for (binding in given.bindings) {
+                if (binding[CLASS]) {
+                    bound.putAll(boundByClass(binding as Map))
+                    continue
+                }
                 Map kept = build.specification.credentials[binding.credentialsId]
                 if (kept == null) {
                     throw new Aborted("Could not find credentials entry with ID '${binding.credentialsId}'")
@@ -386,6 +392,38 @@ class Steps {
         } finally {
             files.each { it.parentFile.deleteDir() }
         }
+    }
+
+    /** AmazonWebServicesCredentialsBinding of the plugin aws-credentials: with a role, the session of that role. */
+    private Map<String, String> boundByClass(Map binding) {
+        if (binding[CLASS] != 'AmazonWebServicesCredentialsBinding' || build.specification.withoutPlugins) {
+            throw new UnsupportedOperationException('no known implementation of class ' +
+                'org.jenkinsci.plugins.credentialsbinding.MultiBinding is named ' + binding[CLASS])
+        }
+        Set<String> unknown = binding.keySet() - [CLASS, 'credentialsId', 'accessKeyVariable', 'secretKeyVariable',
+            'roleArn', 'roleSessionName', 'roleSessionDurationSeconds']
+        if (unknown || !((binding.roleSessionDurationSeconds ?: 1) instanceof Integer)) {
+            throw new IllegalArgumentException('WARNING: Unknown parameter(s) found for class type ' + unknown)
+        }
+        Map kept = build.specification.credentials[binding.credentialsId]
+        if (kept == null) {
+            throw new Aborted("Could not find credentials entry with ID '${binding.credentialsId}'")
+        }
+        if (kept.kind != 'aws') {
+            throw new Aborted("Credentials '${binding.credentialsId}' is of type '${kept.kind}' where " +
+                "'com.cloudbees.jenkins.plugins.awscredentials.AmazonWebServicesCredentials' was expected")
+        }
+        Map key = binding.roleArn ? kept.roles[binding.roleArn] : kept
+        if (key == null) {
+            throw new Aborted('User is not authorized to perform: sts:AssumeRole on resource: ' + binding.roleArn)
+        }
+        build.keepSecret(key.secret)
+        Map<String, String> bound = [(binding.accessKeyVariable): key.key, (binding.secretKeyVariable): key.secret]
+        if (key.token) {
+            build.keepSecret(key.token)
+            bound.AWS_SESSION_TOKEN = key.token
+        }
+        return bound
     }
 
     /** Expands variables in the values: EnvStep calls EnvVars.overrideExpandingAll. */
