@@ -117,14 +117,14 @@ _CHAIN_HINT = (
 
 SOURCE = "credentialsSource"
 """Where :func:`translate` finds in an answer which of botocore's providers had the credentials."""
-_TOKEN_FILE = "AWS_WEB_IDENTITY_TOKEN_FILE"
+_IDENTITY = "AWS_WEB_IDENTITY_TOKEN_FILE"
 _SOURCES = {
     "env": " in AWS_ACCESS_KEY_ID and AWS_SESSION_TOKEN",
     "shared-credentials-file": " in the shared credentials file",
     "config-file": " in the AWS profile",
     "custom-process": " from credential_process",
     "assume-role": " of the AWS profile's role",
-    "assume-role-with-web-identity": f" of the role for {_TOKEN_FILE}",
+    "assume-role-with-web-identity": f" of the role for {_IDENTITY}",
 }
 _AGAIN = "sign in again, then repeat: what was done before is not done again"
 _ENDED_HINTS = {
@@ -132,8 +132,8 @@ _ENDED_HINTS = {
     "with which the role is assumed again whenever a session ends",
 }
 _TRUST_HINT = (
-    "the trust policy of the role must name the issuer of the token as its provider, and the token's audience "
-    "and subject in its conditions"
+    "the trust policy of the role must name the issuer of the token as its provider, and the audience and "
+    "subject of the token in its conditions"
 )
 _LIFETIME_HINT = (
     "write a new token into the file, then repeat: what was done before is not done again; in Jenkins, set "
@@ -225,12 +225,12 @@ def _unassumed(code: str, said: str, start: str, request: str) -> RemoteError | 
     """Return the error of a token with which no role can be assumed; None if it is one like any other."""
     if code in _EXPIRED:
         return RemoteError(
-            f"{start}{request}: the OIDC token in {_TOKEN_FILE} has expired, so its role cannot be assumed",
+            f"{start}{request}: the OIDC token in {_IDENTITY} has expired, so its role cannot be assumed",
             hint=_LIFETIME_HINT,
         )
     if code in _DENIED | {"InvalidIdentityToken", "IDPRejectedClaim"}:
         return RemoteError(
-            f"{start}{request}: the OIDC token in {_TOKEN_FILE} does not open its role: {said}",
+            f"{start}{request}: the OIDC token in {_IDENTITY} does not open its role: {said}",
             hint=_TRUST_HINT,
         )
     return None

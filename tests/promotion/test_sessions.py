@@ -1,4 +1,4 @@
-"""A promotion outlives its AWS session with an OIDC token file; with a fixed session the next run finishes it."""
+"""A promotion outlives its AWS session with an OIDC token; with a fixed one, the next run finishes it."""
 
 from __future__ import annotations
 

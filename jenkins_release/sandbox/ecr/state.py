@@ -149,7 +149,7 @@ class Token(BaseModel):
 
 
 class IdentityToken(BaseModel):
-    """What an OIDC provider issued, known by its SHA-256: for which role, until when, for how long a session."""
+    """What an OIDC provider issued, known by its SHA-256: for a role, until a time, for sessions so long."""
 
     role: str
     expires_at: float
