@@ -9,10 +9,7 @@ package pipeline
  * restarted (whether the controller restarts while the build waits for an answer), unanswered (how a question
  * without an approver ends: rejected by who started the build, or 'timeout' or 'abort'), sandboxed (whether the
  * script runs in the script sandbox; the library always does), trusted (whether the sandbox allows everything: the
- * library is a global one).
- * withoutPlugins (whether Jenkins has only the plugins that every pipeline needs),
- * restarted (whether the controller restarts while the build waits for an answer), sandboxed (whether the
- * script runs in the script sandbox; the library always does).
+ * library is a global one), withoutPlugins (whether Jenkins has only the plugins that every pipeline needs).
  */
 class Build {
     private static final InheritableThreadLocal<Build> RUNNING = new InheritableThreadLocal<>()
