@@ -94,3 +94,56 @@ def test_a_step_returns_what_jenkins_returns(jenkins: Jenkins, job: Job):
                 env.WORKSPACE]
     }"""
     assert jenkins.run(job, script).ok() == [7, "abc", str(job.workspace)]
+
+
+@pytest.mark.parametrize(
+    ("step", "status", "ran"),
+    [
+        ("echo 'x'", "SUCCESS", ["always", "success", "cleanup"]),
+        ("unstable 'x'", "UNSTABLE", ["always", "unstable", "unsuccessful", "cleanup"]),
+        ("currentBuild.result = 'UNSTABLE'", "UNSTABLE", ["always", "unstable", "unsuccessful", "cleanup"]),
+        ("error 'x'", "FAILURE", ["always", "failure", "unsuccessful", "cleanup"]),
+        ("input 'x'", "ABORTED", ["always", "aborted", "unsuccessful", "cleanup"]),
+    ],
+)
+def test_post_conditions_run_in_their_own_order(
+    jenkins: Jenkins, job: Job, step: str, status: str, ran: list[str]
+):
+    """Whatever the script's; those that do not apply to the result do not run."""
+    conditions = ["cleanup", "unsuccessful", "unstable", "success", "failure", "aborted", "always"]
+    post = "\n".join(f"{each} {{ echo 'post {each}' }}" for each in conditions)
+    stages = f"stages {{ stage('A') {{ steps {{ script {{ {step} }} }} }} }}"
+    script = f"pipeline {{ agent none\n{stages}\npost {{ {post} }} }}"
+    outcome = jenkins.run(job, script)
+    assert outcome.status == status, outcome.story()
+    assert [line[5:] for line in outcome.console.splitlines() if line.startswith("post ")] == ran
+
+
+def test_a_result_gets_no_better_and_a_name_is_kept(jenkins: Jenkins, job: Job):
+    """As RunWrapper has it: no result before something set one."""
+    script = """def first = [currentBuild.displayName, currentBuild.result, currentBuild.currentResult]
+    currentBuild.displayName = 'a'
+    currentBuild.keepLog = true
+    unstable 'x'
+    currentBuild.result = 'SUCCESS'
+    return first + [currentBuild.result]"""
+    outcome = jenkins.run(job, script)
+    assert outcome.unstable() == ["#42", None, "SUCCESS", "UNSTABLE"]
+    assert (outcome.name, outcome.kept) == ("a", True)
+
+
+def test_several_patterns_are_archived(jenkins: Jenkins, job: Job):
+    """A folder is everything in it; a pattern that finds nothing does not fail beside one that does."""
+    script = """node('x') { for (name in ['a/b/c', 'a/d', 'e.css']) { writeFile file: name, text: name }
+        archiveArtifacts artifacts: 'a/, *.css, none' }"""
+    assert set(jenkins.run(job, script).artifacts) == {"a/b/c", "a/d", "e.css"}
+    none = jenkins.run(job, "node('x') { archiveArtifacts artifacts: 'none, *.txt' }")
+    assert none.failed().startswith("No artifacts found")
+
+
+def test_the_sandbox_does_not_tell_why_a_build_was_interrupted(jenkins: Jenkins, job: Job):
+    """A global library may ask."""
+    script = "try { input 'x' } catch (failure) { return failure.causes[0].user.id }"
+    refused = jenkins.run(job, script, sandboxed=True)
+    assert "Scripts not permitted to use" in refused.failure
+    assert jenkins.run(job, script, sandboxed=True, trusted=True).ok() == "alice"
