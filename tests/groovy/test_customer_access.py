@@ -229,6 +229,8 @@ def test_a_change_that_is_restarted_is_looked_at_again(jenkins: Jenkins, desk: D
     revoke_customer(RevokeRequest("ACME", "contract ended"), desk.lab.services)
     again = jenkins.restart(desk.job, SCRIPT, "Change", first, params=revoke, approver="dave")
     again.ok()
+    assert again.name == "#42 revoke, undo, ACME done"
+    assert again.description.startswith("revoke, undo, ACME done\n- let by dave\n")
     assert question(again) == f"ACME: switch on the key {issued.key_id}; take the denial away?"
 
 

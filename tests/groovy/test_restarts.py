@@ -162,6 +162,9 @@ def test_ended_while_it_promotes(
     abort = {"after": line, "signal": signal}
     outcome = jenkins.run(stopped, PROMOTE, params=PARAMETERS, approver="bob", abort=abort)
     assert (outcome.status, outcome.failure.splitlines()[0]) == (status, told), outcome.story()
+    said = {"TERM": "aborted", "KILL": told}[signal]
+    assert outcome.name == f"#7 8.1.0/42 {said}"
+    assert "\n- approved by bob\n" in outcome.description
     assert outcome.leaks == []
     assert tags(promoting) == [set()] * 4
     assert evidence(promoting) == ["build", "qa", "approval"]
@@ -172,6 +175,7 @@ def test_ended_while_it_promotes(
     assert refused.startswith("refused: ")
     finished = jenkins.restart(another(job), PROMOTE, "Promote", outcome, params=PARAMETERS)
     finished.ok()
+    assert (finished.name, finished.kept) == ("#9 8.1.0/42 promoted", True)
     assert not {"input", "planPromotion", "approvePromotion"} & calls(finished)
     assert tags(promoting) == RELEASED
     assert evidence(promoting) == ["build", "qa", "approval", "promotion"]
