@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 _CUT = "..."
@@ -22,6 +23,15 @@ def plain(text: object) -> str:
 def shortened(text: str, limit: int) -> str:
     """Return text of at most ``limit`` characters; dots replace what was cut off."""
     return text if len(text) <= limit else text[: limit - len(_CUT)].rstrip() + _CUT
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return a question about an unknown name, with the known names like it; empty if there are none."""
+    from difflib import get_close_matches
+
+    by_lower = {each.lower(): each for each in known}
+    found = [by_lower[each] for each in get_close_matches(name.lower(), by_lower)]
+    return f"did you mean {' or '.join(map(repr, found))}?" if found else ""
 
 
 def web_address(value: str) -> str:

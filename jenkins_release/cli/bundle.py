@@ -12,7 +12,7 @@ from jenkins_release.cli.output import counted, size, styled, table
 from jenkins_release.cli.runtime import Runtime, common_options, pass_runtime, share_option
 
 
-@click.group(cls=Group)
+@click.group(cls=Group, example="jenkins-release bundle build 8.1.0")
 def bundle() -> None:
     """Build the setup zip that customers deploy with, or prove one."""
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from jenkins_release.records.candidate import Candidate, CandidateImage
 
 
-@click.group(cls=Group)
+@click.group(cls=Group, example="jenkins-release candidate export --version 8.1.0 --build 42")
 def candidate() -> None:
     """Export, list, check and load release candidates."""
 

@@ -31,7 +31,8 @@ class Command(Helped):
         def parse_args(args: list[str]) -> tuple[Any, list[str], list[click.Parameter]]:
             values, rest, given = parse(args=args)
             for option in given:
-                if given.count(option) > 1 and _takes_one(option):
+                # A line that is being completed may be wrong by then.
+                if not ctx.resilient_parsing and given.count(option) > 1 and _takes_one(option):
                     raise click.UsageError(
                         f"Option '{option.opts[0]}' was given {given.count(option)} times, expected once.",
                         ctx,
@@ -42,7 +43,27 @@ class Command(Helped):
         return parser
 
 
-class Group(Helped, click.Group):
+class Exemplified(Helped):
+    """A command whose help begins with an example.
+
+    Args:
+        example: A command line.
+    """
+
+    def __init__(self, *given: Any, example: str = "", **named: Any) -> None:
+        super().__init__(*given, **named)
+        self.example = example
+
+    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the example, then what the command does."""
+        if self.example:
+            formatter.write_paragraph()
+            # Not as a paragraph: a command line that is copied has no line breaks.
+            formatter.write(f"  Example: {self.example}\n")
+        super().format_help_text(ctx, formatter)
+
+
+class Group(Exemplified, click.Group):
     """A group of such commands."""
 
     command_class = Command

@@ -23,7 +23,7 @@ _kind_option = click.option(
 )
 
 
-@click.group(cls=Group)
+@click.group(cls=Group, example="jenkins-release customer issue ACME --ticket DEVOPS-123 --file handover")
 def customer() -> None:
     """Give customers access to the images, or take it back."""
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from jenkins_release.steps.jenkins.jobs import JobsReport
 
 
-@click.group(cls=Group)
+@click.group(cls=Group, example="jenkins-release jobs diff")
 def jobs() -> None:
     """Create and update the Jenkins jobs of the product."""
 

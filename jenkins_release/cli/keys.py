@@ -16,7 +16,7 @@ from jenkins_release.keys import KeyType, generate_key, load_public_key, public_
 from jenkins_release.records.attestation import TrustedKey
 
 
-@click.group(cls=Group)
+@click.group(cls=Group, example="jenkins-release keys generate keys/qa.pem")
 def keys() -> None:
     """Create and show signing keys."""
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from jenkins_release.steps.ledger.chains import LedgerReport
 
 
-@click.group(cls=Group)
+@click.group(cls=Group, example="jenkins-release ledger verify")
 def ledger() -> None:
     """Compare the share with the ledger outside it, or enter candidates from before it."""
 

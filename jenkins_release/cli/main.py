@@ -5,13 +5,17 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from importlib import import_module
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
+from jenkins_release.base.text import did_you_mean
 from jenkins_release.base.version import __version__
-from jenkins_release.cli.command import Helped
+from jenkins_release.cli.command import Exemplified
 from jenkins_release.cli.output import tell
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 _GROUPS = {
     "doctor": "Check that this machine has all that it needs, in the order in which a release needs it.",
@@ -52,7 +56,7 @@ def _carried() -> Iterator[None]:
         raise Carried(error) from error
 
 
-class LazyGroup(Helped, click.Group):
+class LazyGroup(Exemplified, click.Group):
     """A group whose commands stand in modules that are imported on first use."""
 
     def make_context(self, *given: Any, **named: Any) -> click.Context:
@@ -75,10 +79,39 @@ class LazyGroup(Helped, click.Group):
             return None
         return cast(click.Command, getattr(import_module(f"jenkins_release.cli.{cmd_name}"), cmd_name))
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find a group, or say which ones have a name like it; see :meth:`click.Group.resolve_command`."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.exceptions.UsageError as error:
+            if args[0].startswith("-") or args[0] in _GROUPS:
+                raise
+            question = _question(ctx, args[0])
+            more = f" {question[0].upper()}{question[1:]}" if question else ""
+            raise click.UsageError(f"No such command {args[0]!r}.{more}", ctx) from error
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:
+        """Return the groups that begin so, without importing them."""
+        from click.shell_completion import CompletionItem
+
+        groups = [
+            CompletionItem(name, help=text) for name, text in _GROUPS.items() if name.startswith(incomplete)
+        ]
+        return groups + click.Command.shell_complete(self, ctx, incomplete)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """List the groups without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl(list(_GROUPS.items()))
+
+
+def _question(ctx: click.Context, word: str) -> str:
+    """Return which command was meant: a verb alone is one of each group that has it."""
+    groups = {name: cli.get_command(ctx, name) for name in _GROUPS}
+    found = [f"{name} {word}" for name, group in groups.items() if word in getattr(group, "commands", ())]
+    return f"did you mean {' or '.join(map(repr, found))}?" if found else did_you_mean(word, _GROUPS)
 
 
 def _show_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
@@ -89,6 +122,7 @@ def _show_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
 
 @click.group(
     cls=LazyGroup,
+    example="jenkins-release candidate list",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog=(
         "Exit status: 0 done or nothing to do, 2 usage or configuration, 3 refused by the gate, "

@@ -25,7 +25,7 @@ EVENTS = (
 """The kinds of events, repeated here: reading them from the configuration would slow down the help."""
 
 
-@click.group(cls=Group)
+@click.group(cls=Group, example="jenkins-release notify test --dry-run")
 def notify() -> None:
     """Test the notifications by mail and webhook."""
 

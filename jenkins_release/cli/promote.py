@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 _JOURNAL_LINES = 8
 
 
-@click.group(cls=Group)
+@click.group(cls=Group, example="jenkins-release promote plan 8.1.0/42 --out plan.json")
 def promote() -> None:
     """Bring a validated candidate to the registry that customers pull from."""
 

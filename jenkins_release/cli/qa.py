@@ -39,7 +39,7 @@ def _results_option(*, required: bool, more: str = "") -> Callable[[F], F]:
     )
 
 
-@click.group(cls=Group)
+@click.group(cls=Group, example="jenkins-release qa sign-off 8.1.0/42 --verdict pass --results 'TEST-*.xml'")
 def qa() -> None:
     """Record QA's signed verdict on a candidate."""
 

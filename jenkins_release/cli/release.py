@@ -28,7 +28,7 @@ from jenkins_release.cli.runtime import (
 from jenkins_release.share.candidates import CandidateRef
 
 
-@click.group(cls=Group)
+@click.group(cls=Group, example="jenkins-release release publish 8.1.0/42")
 def release() -> None:
     """Publish a version, show its history, withdraw or retire it."""
 

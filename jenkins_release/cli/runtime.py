@@ -222,7 +222,7 @@ def override_option(*names: str, key: str, help: str) -> Callable[[F], F]:  # no
     """Make an option that overrides one key of ``release.toml``."""
 
     def keep(context: click.Context, _: click.Parameter, value: Any) -> None:
-        if value is not None:
+        if value is not None and not context.resilient_parsing:
             context.find_object(Runtime).overrides[key] = value  # type: ignore[union-attr]
 
     return click.option(*names, help=f"{help}  [overrides {key}]", expose_value=False, callback=keep)
@@ -260,7 +260,8 @@ def _keep(attribute: str) -> Callable[[click.Context, click.Parameter, Any], Non
 
 
 def _keep_result_file(context: click.Context, parameter: click.Parameter, value: Path | None) -> None:
-    if value is not None:
+    # Not for a line that is only completed in the shell.
+    if value is not None and not context.resilient_parsing:
         remove_file(value, "the result")
     _keep("result_file")(context, parameter, value)
 
@@ -274,6 +275,8 @@ def _without_logins(value: Any) -> Any:
 
 
 def _set_verbosity(context: click.Context, _: click.Parameter, value: bool) -> None:
+    if context.resilient_parsing:
+        return
     runtime = context.find_object(Runtime)
     environ = runtime.unchecked_environ if runtime else os.environ
     configure_logging(logging.INFO if value else logging.WARNING, environ)

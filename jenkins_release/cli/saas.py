@@ -34,7 +34,7 @@ class ConsoleStackWatcher(StackWatcher):
         tell(f"  {plain(part)}: {plain(text)}", err=True)
 
 
-@click.group(cls=Group)
+@click.group(cls=Group, example="jenkins-release saas refresh 8.1.0")
 def saas() -> None:
     """Bring a released version onto the SaaS stack, show what runs there, or roll back."""
 

@@ -29,7 +29,7 @@ _FOLDER = click.option(
 )
 
 
-@click.group(cls=Group)
+@click.group(cls=Group, example="jenkins-release sandbox demo")
 def sandbox() -> None:
     """Rehearse on loopback: Docker, Samba, registry, ECR and AWS.
 

@@ -47,7 +47,7 @@ _FIXED = click.option(
 _DRY_RUN = click.option("--dry-run", is_flag=True, help="Check everything, write nothing.")
 
 
-@click.group(cls=Group)
+@click.group(cls=Group, example="jenkins-release trust show")
 def trust() -> None:
     """Sign policy and trusted keys with root keys, outside the workspace."""
 

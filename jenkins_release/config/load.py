@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_origin
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
 from jenkins_release.base.errors import ConfigurationError
+from jenkins_release.base.text import did_you_mean
 from jenkins_release.base.utf8 import NotUtf8, read_utf8
 from jenkins_release.config.home import expand_home
 from jenkins_release.config.ledger import LedgerSection
@@ -167,7 +168,8 @@ def _mistake(error: Any) -> str:
     if kind == "missing":
         return f"{place}: is missing"
     if kind == "extra_forbidden":
-        return f"{place}: is not a known key"
+        question = did_you_mean(str(error["loc"][-1]), _keys_at(error["loc"][:-1]))
+        return f"{place}: is not a known key{f'; {question}' if question else ''}"
     text = str(error["msg"]).removeprefix("Value error, ")
     found = error.get("input")
     if isinstance(found, str):
@@ -175,6 +177,23 @@ def _mistake(error: Any) -> str:
     quoted = isinstance(found, str | int | float | bool) and not place.endswith(_UNQUOTED)
     shown = f" (found {found!r})" if quoted else ""
     return f"{place}: {text}{shown}" if place else text
+
+
+def _keys_at(place: Sequence[str | int]) -> list[str]:
+    """Return the keys that a section may have."""
+    model: type[BaseModel] | None = Configuration
+    for part in place:
+        if model is not None and isinstance(part, str):
+            field = model.model_fields.get(part)
+            model = None if field is None else _section(field.annotation)
+    return list(model.model_fields) if model is not None else []
+
+
+def _section(kind: Any) -> type[BaseModel] | None:
+    """Return the model in a field's type, such as in ``tuple[ImageSection, ...]``."""
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return kind
+    return next((found for part in get_args(kind) if (found := _section(part)) is not None), None)
 
 
 def _with_source(mistake: str, given: Mapping[str, str]) -> str:

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,10 +15,12 @@ from pathlib import Path
 import click
 import pytest
 
+from jenkins_release.cli.command import Group
 from jenkins_release.cli.entry import main
 from jenkins_release.cli.main import _GROUPS, cli
 from jenkins_release.cli.output import size, table
 from jenkins_release.cli.progress import PlainProgress, PlainTask, progress_for
+from jenkins_release.cli.runtime import Runtime
 
 
 @contextlib.contextmanager
@@ -65,6 +68,32 @@ def test_the_list_of_groups_says_what_each_says_of_itself():
     context = click.Context(cli)
     said = {name: (cli.get_command(context, name) or cli).help or "" for name in cli.list_commands(context)}
     assert {name: text.splitlines()[0] for name, text in said.items()} == _GROUPS
+
+
+def examples() -> dict[str, str]:
+    """The example of the program and of each group of commands."""
+    context = click.Context(cli)
+    groups = {name: cli.get_command(context, name) for name in cli.list_commands(context)}
+    found = {name: group.example for name, group in groups.items() if isinstance(group, Group)}
+    return {"": cli.example, **found}
+
+
+@pytest.mark.parametrize(("group", "example"), examples().items())
+def test_the_help_of_a_group_begins_with_an_example_that_works(group: str, example: str, capsys):
+    """The program takes the line as it is, to the last option."""
+    assert main([*group.split(), "--help"], environ={}) == 0
+    _, empty, line, *_ = capsys.readouterr().out.splitlines()
+    assert (empty, line) == ("", f"  Example: {example}")
+    program, *words = shlex.split(example)
+    assert program == "jenkins-release"
+    assert not group or words[0] == group
+    context = cli.make_context(program, list(words), obj=Runtime({}))
+    while isinstance(context.command, click.Group):
+        left = [*context._protected_args, *context.args]
+        name, command, left = context.command.resolve_command(context, left)
+        assert command is not None
+        context = command.make_context(name, left, parent=context)
+    assert not context.args
 
 
 def test_no_arguments_show_the_help_and_are_a_usage_error(capsys):

@@ -40,6 +40,15 @@ def test_a_customer_whose_key_was_deleted_gets_a_new_one_by_a_rotation(lab: Cust
     assert audit_customers(lab.services).findings == ()
 
 
+def test_a_customer_who_has_no_access_may_be_mistyped(lab: CustomerLab):
+    """Another one is named only if its name is like it."""
+    lab.issue()
+    for name, question in (("ACMEE", "did you mean 'ACME'? "), ("Initech", "")):
+        with pytest.raises(ConfigurationError, match=f"{name} has no access") as error:
+            rotate_customer(RotateRequest(name, lab.handover()), lab.services)
+        assert error.value.hint.startswith(f"{question}'jenkins-release customer list'")
+
+
 def test_an_undo_begins_and_ends_no_rotation(lab: CustomerLab):
     """Without a rotation, and with one whose old key is gone, there is nothing to switch on."""
     old = lab.issue()

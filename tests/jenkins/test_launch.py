@@ -178,14 +178,14 @@ def test_every_parameter_that_does_not_fit_is_named_at_once(desk: Desk):
         "</hudson.model.BooleanParameterDefinition>"
     )
     item.config = item.config.replace("</parameterDefinitions>", f"{more}</parameterDefinitions>")
-    words = ["--param", "CHANNEL=alpha", "--param", "FORCE=maybe", "--param", "COLOUR=red"]
+    words = ["--param", "CHANNEL=alpha", "--param", "FORCE=maybe", "--param", "CHANEL=red"]
     done = desk.run(*LAUNCH[:-1], "two\nlines", *words, "--json")
     assert done.status == 2
     reasons = "\n".join(done.json["error"]["reasons"])
     for part in (
         "CHANNEL is one of stable, beta, not 'alpha'",
         "FORCE is true or false, not 'maybe'",
-        "COLOUR is not a parameter of the job",
+        "CHANEL is not a parameter of the job; Jenkins would silently drop it; did you mean 'CHANNEL'",
         "REASON must be one line",
     ):
         assert part in reasons

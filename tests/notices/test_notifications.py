@@ -440,6 +440,7 @@ def test_notify_test_without_notifiers_is_a_mistake(product: Product):
     product.append(hook_section())
     unknown = product.run("notify", "test", "--only", "chanel")
     assert (unknown.status, "there is no notifier 'chanel'" in unknown.err) == (2, True)
+    assert "hint: did you mean 'channel'? release.toml has channel" in unknown.err
 
 
 def test_a_delivery_is_a_frozen_report(told: Hook, exported: Product):

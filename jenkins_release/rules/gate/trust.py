@@ -147,6 +147,17 @@ def configured(configuration: Configuration, key: str) -> Any:
     return as_json(value)
 
 
+def known_keys(configuration: Configuration) -> list[str]:
+    """Return every key such as ``ecr.account``."""
+    sections = ((name, getattr(configuration, name)) for name in Configuration.model_fields)
+    return [
+        f"{name}.{key}"
+        for name, section in sections
+        if isinstance(section, BaseModel)
+        for key in type(section).model_fields
+    ]
+
+
 def as_json(value: Any) -> Any:
     """Return a value as JSON has it."""
     if isinstance(value, BaseModel):

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 from jenkins_release.base.environment import in_build
 from jenkins_release.base.errors import ConfigurationError, GateRefused, ReleaseError, RemoteError
+from jenkins_release.base.text import did_you_mean
 from jenkins_release.config import CUSTOMER_KEY_ID, CUSTOMER_KEY_SECRET, secret
 from jenkins_release.rules.customers.iam_policy import PullScope, arn_partition
 from jenkins_release.rules.customers.users import (
+    CUSTOMER,
     NETWORKS,
     Customer,
     boundary_name,
@@ -75,12 +77,22 @@ def require_user(customer: Customer, services: Services) -> IamUser:
     """
     user = services.iam.user(customer.user)
     if user is None:
+        shows = "'jenkins-release customer list' shows who has access; 'customer issue' grants it"
         raise ConfigurationError(
             f"{customer.name} has no access: there is no IAM user {customer.user}",
-            hint="'jenkins-release customer list' shows who has access; 'customer issue' grants it",
+            hint=f"{_similar(customer, services)} {shows}".lstrip(),
         )
     same_customer(user.tags, customer)
     return user
+
+
+def _similar(customer: Customer, services: Services) -> str:
+    try:
+        users = services.iam.users(iam_place(services).path)
+    except ReleaseError:  # whoever may not list them gets no suggestion
+        return ""
+    known = [user.tags.get(CUSTOMER, "") for user in users]
+    return did_you_mean(customer.name, [name for name in known if name])
 
 
 def require_no_console(name: str, services: Services) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from jenkins_release.base.errors import ConfigurationError, GateRefused, ReleaseError
+from jenkins_release.base.text import did_you_mean
 from jenkins_release.jenkins.model import JobInfo, Parameter
 from jenkins_release.jenkins.templates import BUILD, DRY_RUN, PRODUCT, REASON, REQUEST_ID, VERSION
 from jenkins_release.share.candidates import CandidateRef
@@ -146,6 +147,8 @@ def check_parameters(job: JobInfo, parameters: Mapping[str, str]) -> dict[str, s
     wrong = []
     for name, value in parameters.items():
         problem = _problem(declared.get(name), value)
+        if name not in declared and (question := did_you_mean(name, declared)):
+            problem += f"; {question}"
         if problem:
             wrong.append(f"{name} {problem}")
     if wrong:

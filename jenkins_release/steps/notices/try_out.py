@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from jenkins_release.base.errors import ConfigurationError
+from jenkins_release.base.text import did_you_mean
 from jenkins_release.config.notify import EventKind, NotifySection
 from jenkins_release.notify import Message
 from jenkins_release.notify.protocol import Delivery
@@ -88,6 +89,7 @@ def _chosen(request: NotifyTestRequest, services: Services) -> list[NotifySectio
     unknown = sorted({*request.only} - {*configured})
     if unknown:
         raise ConfigurationError(
-            f"there is no notifier {unknown[0]!r}", hint=f"release.toml has {', '.join(configured)}"
+            f"there is no notifier {unknown[0]!r}",
+            hint=f"{did_you_mean(unknown[0], configured)} release.toml has {', '.join(configured)}".lstrip(),
         )
     return [configured[name] for name in configured if not request.only or name in request.only]

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from jenkins_release.base.errors import ConfigurationError, IntegrityError, RemoteError
+from jenkins_release.base.errors import IntegrityError, RemoteError
 from jenkins_release.base.names import check_identifier
 from jenkins_release.records.attestation import KINDS, PUBLICATION, Statement
 from jenkins_release.rules.gate.chain import Chain
@@ -20,7 +20,7 @@ from jenkins_release.steps.candidate.opened import OpenCandidate
 from jenkins_release.steps.candidate.verify import lost_records
 from jenkins_release.steps.context.services import Services
 from jenkins_release.steps.publication.published_files import read_published
-from jenkins_release.steps.release.releases import build_order
+from jenkins_release.steps.release.releases import build_order, no_such_version
 
 _log = logging.getLogger(__name__)
 
@@ -97,14 +97,10 @@ def release_history(version: str, services: Services) -> VersionHistory:
         RemoteError: The share failed, after the retries.
     """
     check_identifier("version", version)
-    refs = [
-        ref for ref in services.retry("list candidates", services.candidates.refs) if ref.version == version
-    ]
+    known = services.retry("list candidates", services.candidates.refs)
+    refs = [ref for ref in known if ref.version == version]
     if not refs:
-        raise ConfigurationError(
-            f"there is no candidate of {services.candidates.product} {version} on {services.share.name}",
-            hint="'jenkins-release candidate list' lists the candidates",
-        )
+        raise no_such_version(version, known, services)
     ordered = sorted(refs, key=lambda ref: build_order(ref.build))
     builds = tuple(build_history(ref, services) for ref in ordered)
     return VersionHistory(services.candidates.product, version, builds, _area(version, builds, services))

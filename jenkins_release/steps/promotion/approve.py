@@ -9,6 +9,7 @@ from pathlib import Path
 from jenkins_release.base.errors import ConfigurationError, GateRefused, IntegrityError, ReleaseError
 from jenkins_release.base.files import read_named
 from jenkins_release.base.strict_json import NotText
+from jenkins_release.base.text import did_you_mean
 from jenkins_release.records.attestation import APPROVAL, OVERRIDE
 from jenkins_release.records.plan import Plan
 from jenkins_release.rules.gate.approvals import ATTESTED_REQUESTER, given_twice, overrides, unheard_approval
@@ -147,11 +148,12 @@ def override_gate(request: OverrideRequest, services: Services) -> ApprovalRepor
     reason = named("reason", request.reason)
     unknown = sorted({*request.conditions} - OVERRIDABLE)
     if unknown or not request.conditions:
+        question = f"{did_you_mean(unknown[0], OVERRIDABLE)} " if unknown else ""
         raise ConfigurationError(
             f"{unknown[0]!r} is not a condition that can be overridden"
             if unknown
             else "no condition is named",
-            hint=f"the gate's reasons name them: {', '.join(sorted(OVERRIDABLE))}",
+            hint=f"{question.lstrip()}the gate's reasons name them: {', '.join(sorted(OVERRIDABLE))}",
         )
     plan = read_plan(request.plan)
     signer = services.signer("override", request.key)

@@ -10,6 +10,7 @@ from functools import cached_property
 from jenkins_release.base.errors import ConfigurationError, IntegrityError
 from jenkins_release.base.numbers import whole_number
 from jenkins_release.base.tags import fill
+from jenkins_release.base.text import did_you_mean
 from jenkins_release.base.versions import ReleaseVersion
 from jenkins_release.records.attestation import PROMOTION, PUBLICATION, RETIREMENT, WITHDRAWAL
 from jenkins_release.records.release import Promotion, WithdrawalRecord
@@ -127,12 +128,17 @@ class CandidateLook:
         """
         refs = [ref for ref in self.refs if ref.version == version]
         if not refs:
-            area, share = self._services.candidates, self._services.share
-            raise ConfigurationError(
-                f"there is no candidate of {area.product} {version} on {share.name}",
-                hint="'jenkins-release candidate list' lists the candidates",
-            )
+            raise no_such_version(version, self.refs, self._services)
         return map(self.open, refs)
+
+
+def no_such_version(version: str, refs: Iterable[CandidateRef], services: Services) -> ConfigurationError:
+    """Return the failure for a version without candidates, with the versions like it."""
+    question = did_you_mean(version, {ref.version for ref in refs})
+    return ConfigurationError(
+        f"there is no candidate of {services.candidates.product} {version} on {services.share.name}",
+        hint=f"{question} 'jenkins-release candidate list' lists the candidates".lstrip(),
+    )
 
 
 def all_releases(services: Services, *, but: CandidateRef | None = None) -> Iterator[Release]:

@@ -20,6 +20,7 @@ from jenkins_release.base.files import read_named
 from jenkins_release.base.moments import minute
 from jenkins_release.base.public_keys import public_pem
 from jenkins_release.base.strict_json import NotText
+from jenkins_release.base.text import did_you_mean
 from jenkins_release.config import KEY_PASSPHRASE, Configuration, secret
 from jenkins_release.config.model import TrustedKeySection
 from jenkins_release.keys import load_public_key, load_signer
@@ -31,7 +32,7 @@ from jenkins_release.records.trust import (
     named_key,
     with_signature,
 )
-from jenkins_release.rules.gate.trust import Pin, configured, differences, misfits, walk
+from jenkins_release.rules.gate.trust import Pin, configured, differences, known_keys, misfits, walk
 from jenkins_release.steps.context.local_files import write_file
 from jenkins_release.steps.context.services import Services
 from jenkins_release.steps.context.trust_root import SOON, pinned
@@ -449,7 +450,8 @@ def _document(configuration: Configuration, more: tuple[str, ...], now: datetime
     unknown = sorted(name for name, value in fixed.items() if value is None)
     if unknown:
         raise ConfigurationError(
-            f"release.toml has no key {unknown[0]!r} to fix", hint="name a key such as ecr.account"
+            f"release.toml has no key {unknown[0]!r} to fix",
+            hint=did_you_mean(unknown[0], known_keys(configuration)) or "name a key such as ecr.account",
         )
     folders = {
         f"{first}/" if rest else first
