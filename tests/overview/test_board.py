@@ -13,10 +13,13 @@ from jenkins_release import BoardRequest, Services, load_configuration, write_bo
 from jenkins_release.images import DockerEngine
 from jenkins_release.sandbox.sample_images import build_images
 from tests.fixtures.browser import FORBIDDEN, SCREENSHOTS, jenkins_serves, looked_at
+from tests.fixtures.customers import CustomerLab
 from tests.fixtures.damage import flipped
+from tests.fixtures.ledger import folder_ledger, with_ledger
 from tests.fixtures.portal import Shop
 from tests.fixtures.release import SERVICES, Begin, Product
 from tests.fixtures.s3 import S3Double
+from tests.fixtures.saas import SaasStack
 
 HOSTILE = "<b>Quinn</b>"
 JENKINS = """[jenkins]
@@ -234,6 +237,58 @@ class TestWhatCannotBeRead:
         shop.config.write_text("[board]\ncustomers = true\n" + shop.config.read_text())
         result, _ = write(shop)
         assert [note.partition(":")[0] for note in result["unread"]] == ["who may pull could not be read"]
+
+    def test_without_the_candidates_there_is_no_board(self, shop: Shop) -> None:
+        """The one that is there still says as of when it is."""
+        shop.publish()
+        _, folder = write(shop)
+        before = (folder / "index.html").read_bytes()
+        shop.candidates.rename(shop.folder / "away")
+        done = shop.run("release", "board", "--out", str(folder))
+        assert done.status == 5
+        assert (folder / "index.html").read_bytes() == before
+
+    def test_what_the_ledger_knows_of_a_candidate_that_is_gone(self, shop: Shop, tmp_path: Path) -> None:
+        """Somebody removed it from the share."""
+        with_ledger(shop, folder_ledger(tmp_path / "ledger"))
+        shop.publish()
+        shop.publish("8.1.1", build="50")
+        shutil.rmtree(shop.candidates / "SkyDRM" / "8.1.1")
+        result, folder = write(shop)
+        assert (line(result, "8.1.1/50")["group"], line(result, "8.1.0/42")["group"]) == (
+            "problem",
+            "waiting",
+        )
+        assert any("ledger" in reason for reason in line(result, "8.1.1/50")["reasons"])
+        assert (folder / "version-8.1.1.html").is_file()
+
+
+def test_what_runs_on_the_stack(stack: SaasStack, tmp_path: Path) -> None:
+    """As recorded by refreshes; what the newest release waits for."""
+    with stack.services() as services:
+        board = write_board(BoardRequest(tmp_path / "one"), services).board
+    waits = {each.ident: each.wait.command for each in board.lines}
+    assert waits["8.1.1/50"] == "jenkins-release saas refresh 8.1.1"
+    stack.refresh("8.1.1/50")
+    with stack.services() as services:
+        board = write_board(BoardRequest(tmp_path / "two"), services).board
+    (column,) = (each for each in board.columns if each.startswith("SaaS "))
+    newest = board.document()["candidates"][0]
+    assert (newest["candidate"], newest["group"]) == ("8.1.1/50", "released")
+    assert newest["stages"][column]["state"] == "runs"
+
+
+def test_who_may_pull(lab: CustomerLab, tmp_path: Path) -> None:
+    """Only on request: the board may be seen by many."""
+    lab.issue("ACME")
+    with lab.services:
+        write_board(BoardRequest(tmp_path / "one"), lab.services)
+        assert "ACME" not in (tmp_path / "one" / "index.html").read_text()
+        section = lab.services.configuration.board.model_copy(update={"customers": True})
+        lab.services.configuration = lab.services.configuration.model_copy(update={"board": section})
+        report = write_board(BoardRequest(tmp_path / "two"), lab.services)
+    assert report.board.notes == ()
+    assert "ACME" in (tmp_path / "two" / "index.html").read_text()
 
 
 def test_what_a_promotion_left_when_it_died(full: Product) -> None:

@@ -89,7 +89,8 @@ class OpenCandidate:
     @cached_property
     def dated(self) -> Chain:
         """The chain with the times at which the attestations arrived in the ledger."""
-        return replace(self.chain, arrivals=self.standing.arrivals)
+        arrivals = self.standing.arrivals
+        return self.chain if arrivals is None else replace(self.chain, arrivals=arrivals)
 
     @property
     def evidence(self) -> Evidence:
@@ -281,9 +282,10 @@ def open_candidates(
         try:
             if ref in records:
                 read = records[ref]
-                record = Candidate.from_bytes(read.manifest, area.shown(ref, MANIFEST))
+                Candidate.from_bytes(read.manifest, area.shown(ref, MANIFEST))  # its error names the place
                 chain = Chain.of(read.manifest, read.attestations)
-                found[ref] = _at_its_place(OpenCandidate(ref, record, chain, recorded, services))
+                # The chain keeps the record: of many, only the last few are remembered.
+                found[ref] = _at_its_place(OpenCandidate(ref, chain.record, chain, recorded, services))
             else:
                 found[ref] = open_candidate(ref, services)
         except (IntegrityError, ConfigurationError) as error:

@@ -171,6 +171,8 @@ def _listed(
 ) -> ListedRelease | None:
     evidence = opened.evidence
     promotions, publications = evidence.of(PROMOTION), evidence.of(PUBLICATION)
+    if not promotions and not publications and published is None and not _names_release(opened.attestations):
+        return None
     released = max(evidence.latest(PROMOTION), evidence.latest(PUBLICATION))
     withdrawn = next(_reasons(evidence.of(WITHDRAWAL), released), "")
     retired = [r for r in evidence.of(RETIREMENT) if r.statement.sequence > evidence.latest(PROMOTION)]
@@ -182,8 +184,7 @@ def _listed(
         # What is out of force needs nobody's leave.
         problem = _refused(opened)
     if not promotions and not publications and published is None:
-        hidden = problem and _names_release(opened.attestations)
-        return _unreadable(opened.ref, problem) if hidden else None
+        return _unreadable(opened.ref, problem) if problem else None
     # What was signed, and not what release.json says: whoever may write there may have changed it.
     files = _signed_files(publications)
     return ListedRelease(
