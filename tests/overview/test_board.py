@@ -343,6 +343,16 @@ class TestKept:
         assert [each.name for each in (shop.releases / "boards").iterdir() if each.is_dir()] == ["SkyDRM"]
         assert shop.ok("release", "list")["releases"][0]["version"] == "8.1.0"
 
+    def test_on_a_share_over_smb(self, full: Product) -> None:
+        """Replaced as often as something changes."""
+        full.append("[board]\nshare = 'for/people'\n")
+        place = full.releases / "for" / "people" / "SkyDRM"
+        for verdict, group in (("fail", "problem"), ("pass", "waiting")):
+            full.sign_off("8.2.0-rc1/60", verdict)
+            found = json.loads((place / "board.json").read_text())
+            assert line(found, "8.2.0-rc1/60")["group"] == group
+        assert [each.name for each in place.parent.iterdir() if each.is_dir()] == ["SkyDRM"]
+
     def test_a_dry_run_or_a_look_writes_none(self, shop: Shop) -> None:
         """Nothing changed."""
         shop.publish()

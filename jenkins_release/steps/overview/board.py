@@ -10,6 +10,7 @@ import logging
 import re
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -251,21 +252,14 @@ def _read(services: Services) -> _Reading:
     return found
 
 
-class _noted:  # noqa: N801 - used like a function
-    """Notes that something could not be read, and goes on."""
-
-    def __init__(self, what: str, notes: list[str]) -> None:
-        self._what, self._notes = what, notes
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, _: object, error: BaseException | None, __: object) -> bool:
-        if not isinstance(error, ReleaseError):
-            return False
-        self._notes.append(f"{self._what} could not be read: {error.message}")
-        _log.warning("%s", self._notes[-1])
-        return True
+@contextmanager
+def _noted(what: str, notes: list[str]) -> Iterator[None]:
+    """Note that something could not be read, and go on."""
+    try:
+        yield
+    except ReleaseError as error:
+        notes.append(f"{what} could not be read: {error.message}")
+        _log.warning("%s", notes[-1])
 
 
 def _with_registry(found: _Reading, services: Services) -> list[Seen]:
