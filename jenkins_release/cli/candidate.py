@@ -21,6 +21,7 @@ from jenkins_release.cli.runtime import (
     pass_runtime,
     share_option,
 )
+from jenkins_release.cli.waits import wait_json, wait_text
 from jenkins_release.share.candidates import CandidateRef
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def export(
 @common_options
 @pass_runtime
 def list_(runtime: Runtime, version: str | None) -> None:
-    """List the candidates and their states."""
+    """List the candidates, their states, and what each waits for."""
     from jenkins_release.steps.candidate.listing import list_candidates
 
     found = list_candidates(runtime.services, version=version)
@@ -102,7 +103,17 @@ def list_(runtime: Runtime, version: str | None) -> None:
     for item in found:
         document: dict[str, Any] = {"candidate": str(item.ref)}
         if item.record is None or item.decision is None:
-            rows.append([str(item.ref), "-", "-", "-", "-", f"{styled('unusable:', 'bad')} {item.problem}"])
+            rows.append(
+                [
+                    str(item.ref),
+                    "-",
+                    "-",
+                    "-",
+                    "-",
+                    f"{styled('unusable:', 'bad')} {item.problem}",
+                    wait_text(item.wait),
+                ]
+            )
             document["problem"] = item.problem
         else:
             record = item.record
@@ -116,6 +127,7 @@ def list_(runtime: Runtime, version: str | None) -> None:
                     str(len(record.installers)),
                     size(total),
                     gate_shown(item.decision, gate_word(item.decision).split(",")[0]),
+                    wait_text(item.wait),
                 ]
             )
             document |= {
@@ -126,8 +138,8 @@ def list_(runtime: Runtime, version: str | None) -> None:
                 "bytes": total,
                 "gate": gate_json(item.decision),
             }
-        documents.append(document)
-    heads = ["candidate", "exported (UTC)", "images", "installers", "size", "gate"]
+        documents.append(document | wait_json(item.wait))
+    heads = ["candidate", "exported (UTC)", "images", "installers", "size", "gate", "waits for"]
     text = table(heads, rows) if rows else "no candidates"
     runtime.succeed({"candidates": documents}, text)
 

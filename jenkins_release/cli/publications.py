@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from jenkins_release.base.moments import day
 from jenkins_release.cli.gate import gate_json, overridden_text, trust_text
 from jenkins_release.cli.output import bullets, counted, plain, size, styled, table
+from jenkins_release.cli.waits import wait_json, wait_text
 
 if TYPE_CHECKING:
     from jenkins_release.steps.overview.listing import ListedRelease
@@ -70,6 +71,7 @@ def releases_json(found: Sequence[ListedRelease]) -> list[dict[str, Any]]:
             "bytes": each.bytes,
             "location": each.location,
             "problem": each.problem,
+            **wait_json(each.wait),
         }
         for each in found
     ]
@@ -93,7 +95,9 @@ def releases_text(found: Sequence[ListedRelease]) -> str:
                 counted(each.images, "image"),
                 f"{counted(each.files, 'file')}, {size(each.bytes)}" if each.files else "-",
                 state,
+                wait_text(each.wait),
             ]
         )
     heads = ["version", "build", "promoted (UTC)", "published (UTC)", "in the registry", "published", "state"]
+    heads.append("waits for")
     return table(heads, rows)

@@ -90,7 +90,10 @@ def publish(runtime: Runtime, ref: CandidateRef, setup_zip: Path | None, key: st
 @common_options
 @pass_runtime
 def list_(runtime: Runtime) -> None:
-    """List what was released. Exit status 4 where a release is not provable, or was altered."""
+    """List what was released, and what it waits for.
+
+    Exit status 4 where a release is not provable, or was altered.
+    """
     from jenkins_release.cli.publications import releases_json, releases_text
     from jenkins_release.steps.overview.listing import altered_releases, list_releases
 

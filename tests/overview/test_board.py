@@ -148,6 +148,25 @@ def test_what_people_see(full: Product, chromium: Any) -> None:
             assert forbidden not in page.read_text()
 
 
+def test_the_lists_say_the_same_on_the_terminal(full: Product) -> None:
+    """What each candidate waits for, and for whom; also if only one version is listed."""
+    result, _ = write(full)
+    keys = ("waitsFor", "who", "command", "reasons")
+    board = {each["candidate"]: {key: each[key] for key in keys} for each in result["candidates"]}
+    listed = full.ok("candidate", "list")["candidates"]
+    assert {each["candidate"]: {key: each[key] for key in keys} for each in listed} == board
+    assert board["8.2.0-rc1/60"]["waitsFor"] == "a sign-off"
+    one = full.ok("candidate", "list", "--version", "8.1.0")["candidates"]
+    assert one == [each for each in listed if each["candidate"].startswith("8.1.0/")]
+    released = full.run("release", "list", "--json").json["releases"]
+    assert {f"{each['version']}/{each['build']}" for each in released} >= {"8.0.4/7", "8.1.0/42"}
+    for each in released:
+        assert {key: each[key] for key in keys} == board[f"{each['version']}/{each['build']}"]
+    table = full.run("candidate", "list").out
+    assert "waits for" in table.splitlines()[0]
+    assert "a sign-off (QA" in next(row for row in table.splitlines() if row.startswith("8.2.0-rc1/60"))
+
+
 def test_on_paper_and_without_its_style_sheet(full: Product, chromium: Any) -> None:
     """Nothing stays folded or hidden."""
     _, folder = write(full)

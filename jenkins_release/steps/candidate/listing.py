@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from jenkins_release.base.errors import ConfigurationError, IntegrityError, ReleaseError
 from jenkins_release.base.numbers import whole_number
@@ -11,12 +11,14 @@ from jenkins_release.records.attestation import Statement
 from jenkins_release.records.candidate import Candidate
 from jenkins_release.rules.gate.chain import Document
 from jenkins_release.rules.gate.decision import Decision
+from jenkins_release.rules.release.waiting import Wait
 from jenkins_release.share.candidates import CandidateRef
 from jenkins_release.steps.candidate.opened import (
     OpenCandidate,
     open_candidate,
     open_candidates,
 )
+from jenkins_release.steps.candidate.waiting import waits_of
 from jenkins_release.steps.context.services import Services
 
 
@@ -29,12 +31,14 @@ class ListedCandidate:
         record: Its record; None if it cannot be read.
         decision: What the gate says; None if the record cannot be read.
         problem: Why it cannot be read, or an empty string.
+        wait: What it waits for, and for whom.
     """
 
     ref: CandidateRef
     record: Candidate | None
     decision: Decision | None
     problem: str = ""
+    wait: Wait | None = None
 
 
 @dataclass(frozen=True)
@@ -83,9 +87,12 @@ def list_candidates(services: Services, *, version: str | None = None) -> list[L
         version: Only candidates of this version.
     """
     refs = services.retry("list candidates", services.candidates.refs)
-    wanted = [ref for ref in refs if version in {None, ref.version}]
-    opened = open_candidates(wanted, services)
-    found = [_listed(ref, opened[ref]) for ref in wanted]
+    # All of them: what one waits for depends on what else was released.
+    opened = open_candidates(refs, services)
+    waits = waits_of(opened, services)
+    found = [
+        replace(_listed(ref, opened[ref]), wait=waits[ref]) for ref in refs if version in {None, ref.version}
+    ]
     return sorted(found, key=lambda item: candidate_order(item.ref), reverse=True)
 
 

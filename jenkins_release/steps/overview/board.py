@@ -32,7 +32,6 @@ from jenkins_release.rules.release.board import (
     Board,
     BoardLine,
     Seen,
-    Setting,
     make_board,
     page_name,
     told_event,
@@ -46,6 +45,7 @@ from jenkins_release.share.staging import present, read_bounded, rename_whole, s
 from jenkins_release.steps.candidate.ledger_standing import gone_standing, recorded_refs
 from jenkins_release.steps.candidate.opened import OpenCandidate, open_candidates
 from jenkins_release.steps.candidate.promotion_journal import read_journal_of
+from jenkins_release.steps.candidate.waiting import setting_of
 from jenkins_release.steps.context.local_files import write_file
 from jenkins_release.steps.context.services import Services
 from jenkins_release.steps.customers.audit import list_customers
@@ -153,7 +153,7 @@ def write_board(request: BoardRequest, services: Services) -> BoardReport:
     at = services.now()
     reading = _read(services)
     board = make_board(
-        services.configuration.product.name, reading.seen, _setting(services), at, reading.notes
+        services.configuration.product.name, reading.seen, setting_of(services), at, reading.notes
     )
     pages = _pages(board, reading, services)
     places = []
@@ -190,19 +190,6 @@ def refresh_board(services: Services) -> None:
         _log.warning("the release board was not written: %s", why)
         return
     _log.info("wrote the release board to %s", " and ".join(report.places))
-
-
-def _setting(services: Services) -> Setting:
-    configuration = services.configuration
-    return Setting(
-        services.policy,
-        bool(configuration.share.releases),
-        configuration.portal.kind != "none",
-        configuration.saas.stack if configuration.saas.strategy != "none" else "",
-        configuration.support.lines,
-        configuration.support.line,
-        configuration.support.ends,
-    )
 
 
 def _read(services: Services) -> _Reading:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from jenkins_release.base.errors import (
@@ -17,9 +17,11 @@ from jenkins_release.base.versions import ReleaseVersion
 from jenkins_release.records.attestation import KINDS, PROMOTION, PUBLICATION, RETIREMENT, WITHDRAWAL
 from jenkins_release.records.release import Publication, ReleasedFile
 from jenkins_release.rules.gate.evidence import Counted
+from jenkins_release.rules.release.waiting import Wait
 from jenkins_release.share.candidates import CandidateRef
 from jenkins_release.steps.candidate.authority import require_allowed
 from jenkins_release.steps.candidate.opened import OpenCandidate, open_candidates
+from jenkins_release.steps.candidate.waiting import waits_of
 from jenkins_release.steps.context.services import Services
 from jenkins_release.steps.publication.published_files import FoundRelease, misplaced_files, read_published
 from jenkins_release.steps.publication.standing import require_believed, require_recorded
@@ -43,6 +45,7 @@ class ListedRelease:
         problem: Why it is not provable, or what was altered; empty if nothing is. Such a release is
             not in force, and nothing that is not signed is repeated of it.
         retired: When its images were taken out of the registry again, None if they were not.
+        wait: What it waits for, and for whom; None if its build is unknown.
     """
 
     version: str
@@ -56,6 +59,7 @@ class ListedRelease:
     location: str = ""
     problem: str = ""
     retired: datetime | None = None
+    wait: Wait | None = None
 
 
 def list_releases(services: Services) -> list[ListedRelease]:
@@ -66,7 +70,11 @@ def list_releases(services: Services) -> list[ListedRelease]:
     """
     area = look_at_area(services)
     refs = services.retry("list candidates", services.candidates.refs)
-    return releases_among(open_candidates(refs, services), area, services)
+    opened = open_candidates(refs, services)
+    found = releases_among(opened, area, services)
+    problems = {CandidateRef(each.version, each.build): [each.problem] for each in found if each.problem}
+    waits = waits_of(opened, services, {ref: why for ref, why in problems.items() if ref.build})
+    return [replace(each, wait=waits.get(CandidateRef(each.version, each.build))) for each in found]
 
 
 @dataclass(frozen=True)
