@@ -73,8 +73,11 @@ from jenkins_release.steps.end_of_life.withdraw import withdraw_release as withd
 from jenkins_release.steps.jenkins.jobs import JobChange as JobChange
 from jenkins_release.steps.jenkins.jobs import JobsReport as JobsReport
 from jenkins_release.steps.jenkins.jobs import JobsRequest as JobsRequest
+from jenkins_release.steps.jenkins.jobs import ShownJob as ShownJob
+from jenkins_release.steps.jenkins.jobs import ShownJobs as ShownJobs
 from jenkins_release.steps.jenkins.jobs import apply_jobs as apply_jobs
 from jenkins_release.steps.jenkins.jobs import diff_jobs as diff_jobs
+from jenkins_release.steps.jenkins.jobs import show_jobs as show_jobs
 from jenkins_release.steps.jenkins.launch import LaunchReport as LaunchReport
 from jenkins_release.steps.jenkins.launch import LaunchRequest as LaunchRequest
 from jenkins_release.steps.jenkins.launch import launch as launch

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from jenkins_release.base.errors import ConfigurationError
 from jenkins_release.cli.command import Group
 from jenkins_release.cli.output import plain, table
 from jenkins_release.cli.runtime import Runtime, common_options, jenkins_option, pass_runtime
 
 if TYPE_CHECKING:
-    from jenkins_release.steps.jenkins.jobs import JobsReport
+    from jenkins_release.steps.jenkins.jobs import JobFormat, JobsReport
 
 
 @click.group(cls=Group, example="jenkins-release jobs diff")
@@ -51,6 +52,37 @@ def diff(runtime: Runtime) -> None:
     foreign = [f"{item.path}: {item.foreign}; --adopt takes it over" for item in report.items if item.foreign]
     lines = [*(plain(line) for line in differences), *foreign] or [f"no difference: {report.url}"]
     runtime.succeed(_json(report), "\n".join([*lines, *_notes(report)]))
+
+
+@jobs.command()
+@click.argument("item", default="")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["job-dsl", "jcasc", "xml"]),
+    default="job-dsl",
+    show_default=True,
+    help="For a seed job, for Configuration as Code, or as config.xml.",
+)
+@common_options
+@pass_runtime
+def show(runtime: Runtime, item: str, form: JobFormat) -> None:
+    """Write the folders and the jobs as text, to apply them otherwise.
+
+    ITEM is the full name of one of them, such as SkyDRM/release/promote; all by default. Needs no controller.
+    """
+    from jenkins_release.steps.jenkins.jobs import show_jobs
+
+    shown = show_jobs(form, runtime.services)
+    found = [each for each in shown.items if item in {"", each.path}]
+    if not found:
+        raise ConfigurationError(
+            f"{item} is neither a folder nor a job of release.toml",
+            hint=f"name one of {', '.join(each.path for each in shown.items)}",
+        )
+    items = [{"path": each.path, "kind": each.kind, "text": each.text} for each in found]
+    text = found[0].text if item else shown.text
+    runtime.succeed({"format": form, "text": text, "items": items}, text.removesuffix("\n"))
 
 
 def _json(report: JobsReport) -> dict[str, Any]:

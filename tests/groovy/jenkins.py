@@ -170,6 +170,10 @@ class Jenkins:
         """What a script's syntax tree says."""
         return self._ask({"facts": str(path)})
 
+    def job_dsl(self, text: str) -> Any:
+        """Run a script of the plugin Job DSL: its calls, each with its values and the calls in its block."""
+        return self._ask({"jobDsl": text})
+
     def close(self) -> None:
         """End the JVM: it stops at the end of its input."""
         assert self._process.stdin is not None

@@ -244,6 +244,7 @@ def _trust(story: Story, product: Product, folder: Path) -> None:
 
 
 def _jenkins(story: Story, desk: Desk) -> None:
+    story.run(desk, "jobs", "show")
     story.run(desk, "jobs", "diff")
     story.run(desk, "jobs", "apply")
     story.run(desk.of("bob"), *LAUNCH, "--request-id", "first", "--dry-run")

@@ -7,13 +7,14 @@ role are in a separate folder, and anything that could bind the keys of other ro
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from jenkins_release.base.errors import ConfigurationError, RemoteError
 from jenkins_release.config.jenkins import ROLE_FOLDERS
 from jenkins_release.jenkins.errors import ItemNotFound
+from jenkins_release.jenkins.job_dsl import casc, job_dsl
 from jenkins_release.jenkins.job_xml import (
     FOLDER,
     Item,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from jenkins_release.jenkins.model import FolderEntry
 
 JobAction = Literal["create", "update", "keep"]
+JobFormat = Literal["job-dsl", "jcasc", "xml"]
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,61 @@ class JobsReport:
     def changed(self) -> bool:
         """Whether anything differs."""
         return any(item.action != "keep" for item in self.items)
+
+
+@dataclass(frozen=True)
+class ShownJob:
+    """The definition of one item.
+
+    Attributes:
+        path: Full name.
+        kind: ``folder`` or ``job``.
+        text: Its definition in the format that was asked for.
+    """
+
+    path: str
+    kind: Literal["folder", "job"]
+    text: str
+
+
+@dataclass(frozen=True)
+class ShownJobs:
+    """The definitions of the folders and the jobs, as ``release.toml`` has them.
+
+    Attributes:
+        format: The format.
+        text: All of them in one text, as it is applied; of XML, one document after another.
+        items: Each of them, folders before what is in them.
+    """
+
+    format: JobFormat
+    text: str
+    items: tuple[ShownJob, ...]
+
+
+def show_jobs(format: JobFormat, services: Services) -> ShownJobs:  # noqa: A002 - the name of the option
+    """Write the folders and the jobs as text. Asks no controller.
+
+    Args:
+        format: ``job-dsl`` for a seed job, ``jcasc`` for Configuration as Code, ``xml`` for ``config.xml``.
+        services: The configuration.
+
+    Raises:
+        ConfigurationError: ``[jenkins]`` is not complete.
+    """
+    write: Callable[[Mapping[str, Item]], str] = {"job-dsl": job_dsl, "jcasc": casc, "xml": _documents}[
+        format
+    ]
+    wanted = dict(_wanted(services))
+    shown = tuple(
+        ShownJob(path, "folder" if item.kind == FOLDER else "job", write({path: item}))
+        for path, item in wanted.items()
+    )
+    return ShownJobs(format, write(wanted), shown)
+
+
+def _documents(items: Mapping[str, Item]) -> str:
+    return "".join(map(new_config, items.values()))
 
 
 def diff_jobs(services: Services) -> JobsReport:

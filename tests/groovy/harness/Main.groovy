@@ -10,6 +10,7 @@ import pipeline.Build
 import pipeline.CurrentBuild
 import pipeline.GlobalVariable
 import pipeline.Interrupted
+import pipeline.JobDsl
 import pipeline.PipelineScript
 import pipeline.Sandbox
 import pipeline.SourceFacts
@@ -104,7 +105,13 @@ System.setOut(System.err) // nothing but answers on stdout
 System.in.eachLine('UTF-8') { String line ->
     Map request = new JsonSlurperClassic().parseText(line) as Map
     Object answer
-    if (request.facts) {
+    if (request.jobDsl) {
+        try {
+            answer = JobDsl.run(request.jobDsl as String)
+        } catch (MissingMethodException missing) {
+            answer = [error: missing.message]
+        }
+    } else if (request.facts) {
         answer = SourceFacts.of(new File(request.facts as String))
     } else {
         List<Callable> builds = request.builds.collect { specification -> { -> controller.run(specification as Map) } as Callable }
