@@ -167,6 +167,17 @@ def test_one_item_can_be_shown_alone(desk_of_all: Desk):
     assert "SkyDRM/promote is neither a folder nor a job of release.toml" in done.err
 
 
+def test_a_token_in_the_repository_is_not_shown(desk_of_all: Desk):
+    """Results hide it, and a hidden one would be a definition that does not work."""
+    desk_of_all.edit("https://git/it's.git", "https://ghp_abcdef@git/it.git")
+    done = desk_of_all.run("jobs", "show")
+    assert done.status == 2
+    assert "jenkins.git_url names a user, who may be a token" in done.err
+    assert "ghp_abcdef" not in done.text
+    desk_of_all.edit("https://ghp_abcdef@git/it.git", "ssh://git@git/it.git")
+    assert "url('ssh://git@git/it.git')" in desk_of_all.run("jobs", "show").out
+
+
 def test_a_definition_is_valid_xml_too(desk_of_all: Desk):
     """`--format xml` is what `jobs apply` would create."""
     for each in desk_of_all.ok("jobs", "show", "--format", "xml")["items"]:

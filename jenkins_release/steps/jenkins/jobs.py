@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from jenkins_release.base.errors import ConfigurationError, RemoteError
+from jenkins_release.base.errors import ConfigurationError, RemoteError, without_logins
 from jenkins_release.config.jenkins import ROLE_FOLDERS
 from jenkins_release.jenkins.errors import ItemNotFound
 from jenkins_release.jenkins.job_dsl import casc, job_dsl
@@ -167,12 +167,17 @@ def show_jobs(format: JobFormat, services: Services) -> ShownJobs:  # noqa: A002
         services: The configuration.
 
     Raises:
-        ConfigurationError: ``[jenkins]`` is not complete.
+        ConfigurationError: ``[jenkins]`` is not complete, or its repository has a user who may be a token.
     """
     write: Callable[[Mapping[str, Item]], str] = {"job-dsl": job_dsl, "jcasc": casc, "xml": _documents}[
         format
     ]
     wanted = dict(_wanted(services))
+    if without_logins(services.configuration.jenkins.git_url) != services.configuration.jenkins.git_url:
+        raise ConfigurationError(
+            "jenkins.git_url names a user, who may be a token: no definition shows it",
+            hint="remove the user from the URL, and set jenkins.git_login to the id of the credential",
+        )
     shown = tuple(
         ShownJob(path, "folder" if item.kind == FOLDER else "job", write({path: item}))
         for path, item in wanted.items()
