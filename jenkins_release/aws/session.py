@@ -101,9 +101,10 @@ def aws_client(
     return client
 
 
-def _note_source(method: str, parsed: dict[str, Any], **_: Any) -> None:
+def _note_source(method: str, http_response: Any, parsed: dict[str, Any], **_: Any) -> None:
     """Let the error of a refused call know where its credentials come from, in botocore's word for it."""
-    parsed[SOURCE] = method
+    if http_response.status_code >= 300:
+        parsed[SOURCE] = method
 
 
 def boto_session(*, profile: str | None = None, **settings: Any) -> Any:
