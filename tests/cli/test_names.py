@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from jenkins_release.base.errors import ConfigurationError
 from jenkins_release.base.text import did_you_mean
+from jenkins_release.config import load_configuration
+from jenkins_release.steps.trust.document import _document
 from tests.fixtures.command import fails, run
 from tests.fixtures.configuration import release_toml
 from tests.snapshots.documents import KEPT
@@ -71,6 +75,14 @@ def test_versions_and_conditions(tmp_path: Path, words: list[str], told: str):
     (tmp_path / "release.toml").write_text(release_toml(tmp_path / "share", images=("rms", "viewer")))
     done = run(*words, environ={"JENKINS_RELEASE_CONFIG": str(tmp_path / "release.toml")})
     fails(done, 2, told)
+
+
+def test_keys_that_a_trust_document_fixes(tmp_path: Path):
+    (tmp_path / "release.toml").write_text(release_toml(tmp_path / "share", images=("rms",)))
+    configuration = load_configuration(tmp_path / "release.toml", environ={})
+    with pytest.raises(ConfigurationError, match=r"no key 'ecr.acount' to fix") as error:
+        _document(configuration, ("ecr.acount",), datetime.now(UTC))
+    assert error.value.hint.startswith("did you mean 'ecr.account'")
 
 
 def test_the_case_of_letters_does_not_matter():
