@@ -89,10 +89,10 @@ def list_candidates(services: Services, *, version: str | None = None) -> list[L
     refs = services.retry("list candidates", services.candidates.refs)
     # All of them: what one waits for depends on what else was released.
     opened = open_candidates(refs, services)
-    waits = waits_of(opened, services)
-    found = [
-        replace(_listed(ref, opened[ref]), wait=waits[ref]) for ref in refs if version in {None, ref.version}
-    ]
+    listed = {ref: _listed(ref, opened[ref]) for ref in refs}
+    decisions = {ref: each.decision for ref, each in listed.items() if each.decision is not None}
+    waits = waits_of(opened, services, decisions=decisions)
+    found = [replace(each, wait=waits[ref]) for ref, each in listed.items() if version in {None, ref.version}]
     return sorted(found, key=lambda item: candidate_order(item.ref), reverse=True)
 
 
