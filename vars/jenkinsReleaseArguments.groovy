@@ -138,10 +138,8 @@ private List<String> formMistakes(String place, String part, String text) {
     if (part == 'session' && !text.matches('[\\w+=,.@-]{2,64}')) {
         return [place + ': must be 2 to 64 letters, digits and + = , . @ _ -']
     }
-    if (part == 'duration' && !(text.matches('[0-9]{3,5}') && (text as int) in 900..43200)) {
-        return [place + ': must be 900 to 43200 seconds; the role says how many it allows']
-    }
-    return []
+    boolean wrong = part == 'duration' && !(text.matches('[0-9]{3,5}') && (text as int) in 900..43200)
+    return wrong ? [place + ': must be 900 to 43200 seconds; the role says how many it allows'] : []
 }
 
 @NonCPS
