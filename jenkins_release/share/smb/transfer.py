@@ -193,10 +193,12 @@ class FileUpload:
         self._since, self._checksum = self._offset, 0
 
     def abandon(self) -> None:
-        """Wait until no request is under way, whatever the server answers to those that are."""
+        """Wait until no request is under way, whatever the server answers; what it took is confirmed."""
         while len(self._lane):
             with contextlib.suppress(SMBResponseException):
-                self._lane.take()
+                done = self._lane.take()
+                if done.count == done.size:
+                    self._acknowledge(done.offset)
 
     def restore(self, error: BaseException) -> None:
         """Go on with another connection after ``error``, or raise it."""
@@ -242,7 +244,10 @@ class FileUpload:
             return
         if done.count != done.size:
             raise SMBException(f"the server took {done.count} of {done.size} bytes at {done.offset}")
-        self._pieces[done.offset].acknowledged = True
+        self._acknowledge(done.offset)
+
+    def _acknowledge(self, offset: int) -> None:
+        self._pieces[offset].acknowledged = True
         while self._pieces:
             first = next(iter(self._pieces.values()))
             if not first.acknowledged:

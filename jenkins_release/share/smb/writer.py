@@ -153,15 +153,17 @@ class SmbWriter(Finished):
             raise self._full(error) from error.__cause__
 
     def _full(self, error: ShareFull) -> ShareFull:
-        message = f"{error.message}, after {self._upload.confirmed().size} bytes of it"
+        free: int | None = None
         try:
-            # Requests that are under way would mix with the question.
+            # Requests that are under way would mix with the question, and some of them may be done.
             self._upload.abandon()
             free = free_space(self._connection)
         except (ReleaseError, *FOREIGN) as another:
             _log.debug("asking how much is free: %s", another)
-            return ShareFull(message, hint=error.hint)
+        message = f"{error.message}, after {self._upload.confirmed().size} bytes of it"
         hint = error.hint
+        if free is None:
+            return ShareFull(message, hint=hint)
         if free >= PIECE:
             hint = (
                 f"that leaves room, so it is a quota that is used up, of a folder or of the account: {hint}"
