@@ -10,6 +10,7 @@ import pytest
 
 from jenkins_release.sandbox.samba import SambaServer, SambaShare
 from jenkins_release.share import ShareFull, SmbShare
+from jenkins_release.share.smb.transfer import PIECE
 from jenkins_release.share.staging import stage_folder, write_new
 from tests.fixtures.liar import Liar, number
 from tests.fixtures.share import OpenSmb, StartSamba, Tap, eventually, in_own_mounts, starting
@@ -149,6 +150,27 @@ class TestQuotas:
         assert "a quota that is used up, of a folder or of the account" in caught.value.hint
         assert share.list("") == []
         assert tap.connections == 1
+
+    @pytest.mark.parametrize("resumable", [True, False])
+    def test_what_the_server_took_counts_though_its_answer_is_late(
+        self, smb_folder: Path, tap: Tap, open_smb: OpenSmb, samba: SambaServer, liar: Liar, resumable: bool
+    ) -> None:
+        """Of two blocks, the second is refused before the first is acknowledged."""
+        share = open_smb(samba, "data", smb_folder.name, port=tap.port, encrypt=False)
+        share.list("")
+        answers: list[bytearray] = []
+
+        def second_first(message: bytearray) -> list[bytearray]:
+            answers.append(message)
+            if len(answers) < 2:
+                return []
+            taken, no_room = sorted(answers, key=lambda each: int.from_bytes(each[24:32], "little"))
+            return [refused(QUOTAS["STATUS_QUOTA_EXCEEDED"], after=0)(no_room), taken]
+
+        liar.lie(WRITE, second_first)
+        with pytest.raises(ShareFull) as caught, share.create("file", resumable=resumable) as writer:
+            writer.write(bytes(2 * PIECE))
+        assert told(caught.value)[0] == PIECE
 
 
 def refused(status: int, after: int) -> Callable[[bytearray], bytearray]:
