@@ -84,7 +84,7 @@ class WaitTeller:
     def _look(self) -> None:
         while not self._ended.wait(_LOOK_SECONDS):
             wait, now = long_wait(), time.monotonic()
-            if wait is None or BOTTOM.shown or any(each.stands_still for each in list(_Stall.named)):
+            if wait is None or BOTTOM.shown or any(each.tells for each in list(_Stall.named)):
                 continue
             # Another wait for the same thing is not news: code that polls every few seconds waits all the
             # time.
@@ -123,6 +123,17 @@ class _Stall:
     def stands_still(self) -> bool:
         """Whether the transfer has said what it waits for, and has waited long."""
         return bool(self._what) and self._clock() - self._moved >= WAIT_SECONDS
+
+    @property
+    def tells(self) -> bool:
+        """Whether the transfer tells of its own wait, or is about to."""
+        return bool(self._what) and self._clock() - self._moved >= WAIT_SECONDS / 2
+
+    @property
+    def in_a_call(self) -> bool:
+        """Whether a call has taken nearly as long as no byte moved: it has a line, or is about to get one."""
+        call = next(iter(active()), None)
+        return call is not None and (long_wait() is not None or call.since - self._moved <= WAIT_SECONDS / 2)
 
     def told(self) -> str:
         """Return what the transfer says about its wait, or else the slow call."""
@@ -171,8 +182,7 @@ class PlainTask:
     def look(self) -> None:
         """Write a line if there is a wait to report."""
         with self._lock:
-            # If the transfer says nothing, the slow call already has a line.
-            told = self._wait.stands_still or long_wait() is None
+            told = self._wait.stands_still or not self._wait.in_a_call
             text, now = self._wait.text() if told else "", self._clock()
             if text and (not self._told_wait or now - self._last >= STEP_SECONDS):
                 self._told_wait, self._last = True, now

@@ -57,6 +57,35 @@ def test_a_transfer_does_not_tell_it_a_second_time():
     assert lines[-1].startswith("push 2 layers: done")
 
 
+def test_nor_does_one_that_stood_still_just_before_the_call():
+    """At the moment when the call is not yet long but the transfer's standstill is."""
+    said = io.StringIO()
+    ahead = 0.0
+    bars = PlainProgress(said, lambda: time.monotonic() + ahead)
+    with bars.task("push 2 layers") as task, waits.Call("the registry", 60.0):
+        ahead = progress.WAIT_SECONDS
+        task.look()  # type: ignore[attr-defined]
+    assert said.getvalue().splitlines()[:-1] == []
+
+
+def test_a_call_that_began_just_before_a_transfer_stood_still_is_not_told_by_itself():
+    """The transfer tells what it waits for, a moment later."""
+    said = io.StringIO()
+    behind = 0.0
+    with waits.Call("the registry", 60.0):
+        bars = PlainProgress(said, lambda: time.monotonic() - behind)
+        with bars.task("push 2 layers") as task:
+            task.waits_for("the registry to take a layer")
+            time.sleep(progress.WAIT_SECONDS * 0.6)
+            behind = progress.WAIT_SECONDS * 0.4
+            with WaitTeller(said):
+                time.sleep(1.0)
+    told = said.getvalue().splitlines()[:-1]
+    assert [line.partition(" since")[0] for line in told] == [
+        "push 2 layers: 0 B, waiting for the registry to take a layer"
+    ]
+
+
 def test_another_thread_s_wait_is_told_while_bytes_move():
     said = io.StringIO()
     ended = threading.Event()
