@@ -24,19 +24,27 @@ def moment_of(seconds: float) -> datetime:
         return _LAST if seconds > 0 else _FIRST
 
 
+def in_utc(moment: datetime) -> datetime:
+    """Return a moment in UTC; the first or last moment of the years 1 to 9999 if it is outside them there."""
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        return _LAST if moment.year > 1 else _FIRST
+
+
 def second(moment: datetime) -> str:
     """Return a moment such as ``2026-12-24 18:00:00 UTC``."""
-    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return f"{in_utc(moment):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def minute(moment: datetime) -> str:
     """Return a moment such as ``2026-12-24 18:00 UTC``."""
-    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    return f"{in_utc(moment):%Y-%m-%d %H:%M} UTC"
 
 
 def day(moment: datetime) -> str:
     """Return the day of a moment in UTC, such as ``2026-12-24``."""
-    return f"{moment.astimezone(UTC):%Y-%m-%d}"
+    return f"{in_utc(moment):%Y-%m-%d}"
 
 
 def duration(seconds: float) -> str:

@@ -6,9 +6,17 @@ import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from jenkins_release.base.errors import IntegrityError
 from jenkins_release.base.strict_json import MAX_JSON_BYTES, check_names, fold, strict_json
@@ -34,6 +42,18 @@ def canonical_json(value: Any) -> bytes:
             f"cannot write {text[max(error.start - 20, 0) : error.end + 20]!a}: it is not text",
             hint="half a surrogate pair, or bytes that are not UTF-8, came from outside",
         ) from error
+
+
+def _in_utc(value: datetime) -> datetime:
+    try:
+        value.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("in UTC, it is outside the years 1 to 9999") from error
+    return value
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+"""A moment with a time zone, which every reader can show in UTC."""
 
 
 def timestamp(moment: datetime) -> str:

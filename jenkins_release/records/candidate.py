@@ -8,7 +8,7 @@ from functools import lru_cache
 from hashlib import sha256
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator, AwareDatetime, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from jenkins_release.base.errors import ConfigurationError, IntegrityError
 from jenkins_release.base.names import check_identifier, check_path
@@ -20,7 +20,7 @@ from jenkins_release.oci.manifests import (
     sha256_digest,
 )
 from jenkins_release.records.archive_index import ArchivedImage
-from jenkins_release.records.base import Part, Record
+from jenkins_release.records.base import Moment, Part, Record
 from jenkins_release.records.sbom import DocumentFormat, DocumentKind, Names, Origin
 
 
@@ -446,7 +446,7 @@ class Candidate(Record):
     revision: str
     build_url: str
     built_by: str
-    exported_at: AwareDatetime
+    exported_at: Moment
     exporter: str
     files: tuple[FileRecord, ...]
     images: tuple[_AnyImage, ...]

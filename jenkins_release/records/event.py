@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from pydantic import AwareDatetime
-
 from jenkins_release.config.notify import EventKind
-from jenkins_release.records.base import Part, Record
+from jenkins_release.records.base import Moment, Part, Record
 
 
 class EventFact(Part):
@@ -70,7 +68,7 @@ class ReleaseEvent(Record):
     product: str
     version: str
     build: str = ""
-    at: AwareDatetime
+    at: Moment
     by: str
     build_url: str = ""
     location: str = ""

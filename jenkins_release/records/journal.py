@@ -13,14 +13,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar, Literal
 
-from pydantic import AwareDatetime
 from securesystemslib.dsse import Envelope
 from securesystemslib.signer import Signer
 
 from jenkins_release.base.errors import IntegrityError
 from jenkins_release.base.moments import minute
 from jenkins_release.records.attestation import TrustedKey, open_envelope, verified_by
-from jenkins_release.records.base import Part, Record, canonical_json
+from jenkins_release.records.base import Moment, Part, Record, canonical_json
 from jenkins_release.records.candidate import Digest
 from jenkins_release.records.identity import IdentifiedImage
 
@@ -49,7 +48,7 @@ class PromotionRun(Part):
     host: str
     pid: int
     build_url: str = ""
-    started_on: AwareDatetime
+    started_on: Moment
     plan: Digest
 
 
@@ -90,7 +89,7 @@ class JournalEntry(Record):
     run: PromotionRun
     number: int
     event: JournalEvent
-    at: AwareDatetime
+    at: Moment
     image: JournalImage | None = None
     attestation: str = ""
 

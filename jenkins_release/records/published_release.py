@@ -5,9 +5,9 @@ from __future__ import annotations
 from hashlib import sha256
 from typing import ClassVar
 
-from pydantic import AwareDatetime, model_validator
+from pydantic import model_validator
 
-from jenkins_release.records.base import Record
+from jenkins_release.records.base import Moment, Record
 from jenkins_release.records.candidate import Digest, FileRecord, Identifier, PublishedKind
 
 
@@ -45,7 +45,7 @@ class PublishedRelease(Record):
     build: Identifier
     candidate_digest: Digest
     revision: str
-    published_at: AwareDatetime
+    published_at: Moment
     published_by: str
     build_url: str
     publisher: str

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from pydantic import AwareDatetime
-
-from jenkins_release.records.base import Part, Record
+from jenkins_release.records.base import Moment, Part, Record
 from jenkins_release.records.candidate import Digest, FileRecord, Identifier
 
 
@@ -61,4 +59,4 @@ class Receipt(Record):
     host: str
     by: str
     build_url: str = ""
-    received_at: AwareDatetime
+    received_at: Moment

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
-from jenkins_release.records.base import Part
+from jenkins_release.records.base import Moment, Part
 from jenkins_release.records.candidate import Digest
 from jenkins_release.records.release import Name, Predicate
 
@@ -123,7 +123,7 @@ class RefreshRecord(Predicate):
     health: tuple[HealthResult, ...] = ()
     instances: tuple[InstanceResult, ...] = ()
     problem: str = ""
-    started_on: AwareDatetime = Field(alias="startedOn")
+    started_on: Moment = Field(alias="startedOn")
     accepted_lost: tuple[str, ...] = Field(default=(), alias="acceptedLost")
     accepted_because: str = Field(default="", alias="acceptedBecause")
 

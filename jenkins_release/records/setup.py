@@ -5,9 +5,9 @@ from __future__ import annotations
 from hashlib import sha256
 from typing import ClassVar
 
-from pydantic import AwareDatetime, model_validator
+from pydantic import model_validator
 
-from jenkins_release.records.base import Part, Record
+from jenkins_release.records.base import Moment, Part, Record
 from jenkins_release.records.candidate import Digest, FileRecord, Identifier
 
 RECORD = "bundle.json"
@@ -58,7 +58,7 @@ class SetupBundle(Record):
     candidate_digest: Digest
     registry: str
     images: tuple[SetupImage, ...]
-    promoted_at: AwareDatetime
+    promoted_at: Moment
     writer: str
     files: tuple[FileRecord, ...]
 

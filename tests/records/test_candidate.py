@@ -183,3 +183,10 @@ def test_a_plain_layer_tells_what_a_registry_stores_only_where_that_was_recorded
     assert layer.blob is None
     packed = BlobRecord(digest=OTHER, size=7)
     assert layer.model_copy(update={"gzip": packed}).blob == packed
+
+
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
+def test_a_moment_that_has_no_place_in_utc_is_refused(moment: str):
+    """Nobody has to sign it: one such file must not end every list that shows the moment."""
+    with pytest.raises(IntegrityError, match=r"exported_at: .* outside the years 1 to 9999"):
+        Candidate.from_bytes(changed(exported_at=moment), "candidate.json")
