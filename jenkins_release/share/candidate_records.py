@@ -12,6 +12,7 @@ from jenkins_release.share.candidates import (
     CandidateArea,
     CandidateRef,
     attestation_entries,
+    listable,
     next_names,
     spare_entries,
     within_bounds,
@@ -51,6 +52,8 @@ def read_records(area: CandidateArea, refs: Sequence[CandidateRef]) -> dict[Cand
         if not isinstance(manifest, bytes) or isinstance(listing, RemoteError) or spare_entries(listing):
             continue
         entries = attestation_entries(listing)
+        if not all(listable(f"{folders[ref]}/{ATTESTATIONS}/{entry.name}", {}) for entry in entries):
+            continue
         if _whole(manifest) and within_bounds(len(entries), sum(entry.size for entry in entries)):
             usual[ref] = manifest, [entry.name for entry in entries]
     for ref in _with_names_left_out(share, {ref: (folders[ref], usual[ref][1]) for ref in usual}):

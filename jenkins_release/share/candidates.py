@@ -12,11 +12,12 @@ import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 
 from jenkins_release.base.errors import ConfigurationError, IntegrityError, LeaseHeld, RemoteError
-from jenkins_release.base.names import check_identifier
+from jenkins_release.base.names import check_identifier, check_path
 from jenkins_release.share.litter import is_litter
-from jenkins_release.share.protocol import Entry, Lease, PathExists, PathNotFound, Share
+from jenkins_release.share.protocol import Entry, Lease, NameRefused, PathExists, PathNotFound, Share
 from jenkins_release.share.staging import (
     Staging,
     not_listed,
@@ -87,10 +88,37 @@ class CandidateArea:
     def refs(self, *, all_count: bool = True) -> list[CandidateRef]:
         """List the complete candidates, sorted by name; unfinished ones have hidden names.
 
+        Folders with a name that no export makes are left out; the log names each once.
+
+        Args:
+            all_count: Whether the log says once that the server may leave some out.
+
+        Raises:
+            RemoteError: The share failed, or this account may not list one of the folders.
+        """
+        found, unread = self.look(all_count=all_count)
+        for name, error in unread.items():
+            if not isinstance(error, NameRefused):
+                raise error
+            if name not in self._told:
+                self._told.add(name)
+                _log.warning("no candidate is looked for there: %s", error.message)
+        return found
+
+    def look(self, *, all_count: bool = True) -> tuple[list[CandidateRef], dict[str, RemoteError]]:
+        """List the complete candidates, and why other folders cannot be: one hides no other.
+
         One query for the product's folder, and one for each version, all of which overlap.
 
         Args:
             all_count: Whether the log says once that the server may leave some out.
+
+        Returns:
+            The candidates, sorted by name; and the path of each folder that cannot be listed to the reason,
+            a :class:`NameRefused` if its name or path is none that an export makes.
+
+        Raises:
+            RemoteError: The share failed.
         """
         if all_count and not self.share.lists_all() and "" not in self._told:
             self._told.add("")
@@ -98,18 +126,24 @@ class CandidateArea:
                 "%s lists only what this account may read: there may be other candidates", self.share.name
             )
         try:
-            versions = [entry.name for entry in _folders(self.share.list(self.product))]
+            entries = _folders(self.share.list(self.product))
         except PathNotFound:
-            return []
+            return [], {}
+        unread: dict[str, RemoteError] = {}
+        versions = [each.name for each in entries if listable(f"{self.product}/{each.name}", unread)]
         found = []
         builds = self.share.list_each([f"{self.product}/{version}" for version in versions])
-        for version, entries in zip(versions, builds, strict=True):
-            if isinstance(entries, PathNotFound):
+        for version, listed in zip(versions, builds, strict=True):
+            if isinstance(listed, PathNotFound):
                 continue
-            if isinstance(entries, RemoteError):
-                raise entries
-            found += [CandidateRef(version, entry.name) for entry in _folders(entries)]
-        return sorted(found)
+            if isinstance(listed, RemoteError):
+                if listed.retryable:
+                    raise listed
+                unread[f"{self.product}/{version}"] = listed
+                continue
+            refs = [CandidateRef(version, entry.name) for entry in _folders(listed)]
+            found += [ref for ref in refs if listable(f"{self.folder(ref)}/{ATTESTATIONS}", unread)]
+        return sorted(found), unread
 
     def exists(self, ref: CandidateRef) -> bool:
         """Whether the candidate's folder is there."""
@@ -316,7 +350,8 @@ def next_names(listed: Collection[str]) -> list[str]:
         listed: Names of the attestations that are listed.
     """
     used = {int(name.partition("-")[0]) for name in listed if _NAMED.fullmatch(name)}
-    free = [number for number in range(1, max(used, default=0) + 2) if number not in used][:_MOST_FREE]
+    # Anyone may have put a file with a number of a hundred digits there.
+    free = islice((each for each in range(1, max(used, default=0) + 2) if each not in used), _MOST_FREE)
     # It loads what signs, which a command that only names a candidate does not need.
     from jenkins_release.records.attestation import KINDS
 
@@ -334,6 +369,21 @@ def _folders(entries: Sequence[Entry]) -> list[Entry]:
         for entry in entries
         if entry.is_folder and not entry.name.startswith(".") and not is_litter(entry.name, is_folder=True)
     ]
+
+
+def listable(path: str, refused: dict[str, RemoteError]) -> bool:
+    """Whether a path can be asked for. Anyone who may write to the share can make one that cannot.
+
+    Args:
+        path: Path below the share's root.
+        refused: Gets the path and the reason if it cannot.
+    """
+    try:
+        check_path(path)
+    except ConfigurationError as error:
+        refused[path] = NameRefused(error.message, hint=error.hint)
+        return False
+    return True
 
 
 def _taken(area: CandidateArea, ref: CandidateRef) -> ConfigurationError:

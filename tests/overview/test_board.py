@@ -267,6 +267,18 @@ class TestWhatCannotBeRead:
         assert done.status == 5
         assert (folder / "index.html").read_bytes() == before
 
+    def test_a_folder_that_no_export_makes(self, shop: Shop) -> None:
+        """The candidates beside it are on the board, in the list and among the releases."""
+        shop.publish()
+        (shop.candidates / "SkyDRM" / "<img src=x onerror=alert(1)>").mkdir()
+        result, folder = write(shop)
+        assert [each["candidate"] for each in result["candidates"]] == ["8.1.0/42"]
+        (note,) = result["unread"]
+        assert note.startswith("no candidate is looked for there: path 'SkyDRM/<img src=x")
+        assert "<img" not in (folder / "index.html").read_text()
+        assert len(shop.ok("candidate", "list")["candidates"]) == 1
+        assert len(shop.ok("release", "list")["releases"]) == 1
+
     def test_what_the_ledger_knows_of_a_candidate_that_is_gone(self, shop: Shop, tmp_path: Path) -> None:
         """Somebody removed it from the share."""
         with_ledger(shop, folder_ledger(tmp_path / "ledger"))

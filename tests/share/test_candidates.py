@@ -15,7 +15,7 @@ from jenkins_release.share import DirectoryShare, PathExists, SmbShare, candidat
 from jenkins_release.share import staging as staging_module
 from jenkins_release.share.candidate_records import read_records
 from jenkins_release.share.candidates import CandidateArea, CandidateRef
-from jenkins_release.share.protocol import AccessRefused
+from jenkins_release.share.protocol import AccessRefused, NameRefused
 from jenkins_release.share.staging import rename_whole
 from tests.fixtures.share import OpenSmb, StartSamba
 
@@ -66,6 +66,50 @@ def test_nothing_is_visible_before_the_commit(area, tmp_path):
         staging.commit()
     assert area.refs() == [REF]
     assert visible(tmp_path) == ["42"]
+
+
+@pytest.mark.parametrize(
+    "path", ['"/1', "9.0.0 /1", "COM1/1", f"{'9' * 200}/1", f"{'9' * 100}/{'1' * 110}", "8.1.0/a\nb"]
+)
+def test_a_folder_that_no_export_makes_hides_no_candidate(area, tmp_path, caplog, path: str):
+    """Whoever may write to the share, or to the disk behind it, can make one: it ended every list."""
+    write(area)
+    (tmp_path / "SkyDRM" / path).mkdir(parents=True)
+    refs, unread = area.look()
+    assert refs == [REF]
+    assert [type(error) for error in unread.values()] == [NameRefused]
+    for _ in range(2):
+        assert area.refs() == [REF]
+    assert caplog.text.count("no candidate is looked for there: ") == 1
+
+
+def test_a_version_that_this_account_may_not_list(area, tmp_path, monkeypatch):
+    """A board can go on without it; nothing is decided without it."""
+    write(area)
+    write(area, CandidateRef("8.2.0", "1"))
+    real = DirectoryShare.list
+
+    def list_(self, path: str):
+        if path.endswith("8.2.0"):
+            raise AccessRefused("no")
+        return real(self, path)
+
+    monkeypatch.setattr(DirectoryShare, "list", list_)
+    refs, unread = area.look()
+    assert (refs, list(unread)) == ([REF], ["SkyDRM/8.2.0"])
+    with pytest.raises(AccessRefused):
+        area.refs()
+
+
+@pytest.mark.parametrize("name", [f"0001-{'q' * 190}.dsse.json", f"{'9' * 100}-qa.dsse.json"])
+def test_an_attestation_with_an_endless_name_harms_only_its_candidate(area, tmp_path, monkeypatch, name: str):
+    """Its path is one that cannot be asked for, or its number one that nobody counts up to."""
+    other = CandidateRef("8.1.0", "43")
+    for ref in (REF, other):
+        write(area, ref)
+    (tmp_path / area.folder(other) / "attestations" / name).write_text("{}")
+    monkeypatch.setattr(DirectoryShare, "lists_all", lambda _: False)
+    assert REF in read_records(area, [REF, other])
 
 
 def test_what_is_not_committed_is_removed(area, tmp_path):

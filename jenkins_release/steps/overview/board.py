@@ -196,7 +196,8 @@ def _read(services: Services) -> _Reading:
     """Read every candidate once, and whatever else there is to compare them with."""
     found = _Reading()
     known = recorded_refs(services)
-    refs = services.retry("list candidates", services.candidates.refs)
+    refs, unlisted = services.retry("list candidates", services.candidates.look)
+    found.notes += [f"no candidate is looked for there: {error.message}" for error in unlisted.values()]
     opened = open_candidates(refs, services)
     area: AreaLook | None = None
     with _noted("the release area", found.notes):
