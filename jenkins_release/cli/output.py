@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import sys
-import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -15,7 +14,7 @@ from typing import Literal, TextIO
 import click
 
 from jenkins_release.base.text import plain, size
-from jenkins_release.cli.terminal import BOTTOM, coloured, columns, terminal
+from jenkins_release.cli.terminal import BOTTOM, coloured, columns, terminal, width_of
 
 __all__ = [
     "Style",
@@ -194,12 +193,7 @@ def _broken(text: str, width: int) -> list[str]:
 def _wide(text: str) -> int:
     """Return how many columns a text takes; in a pipe, a character counts as one."""
     text = _MARK.sub("", text)
-    if text.isascii() or _left.get() is None or not terminal(sys.stdout):
-        return len(text)
-    return sum(
-        0 if unicodedata.combining(letter) else 1 + (unicodedata.east_asian_width(letter) in "WF")
-        for letter in text
-    )
+    return len(text) if _left.get() is None or not terminal(sys.stdout) else width_of(text)
 
 
 def counted(number: int, noun: str) -> str:

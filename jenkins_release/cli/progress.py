@@ -16,10 +16,9 @@ from typing import ClassVar, TextIO
 from jenkins_release.base.errors import without_secrets
 from jenkins_release.base.moments import duration
 from jenkins_release.base.progress import Progress, Task
-from jenkins_release.base.text import shortened
 from jenkins_release.base.waits import Wait, active
 from jenkins_release.cli.output import plain, rate, size
-from jenkins_release.cli.terminal import BOTTOM, coloured, terminal
+from jenkins_release.cli.terminal import BOTTOM, coloured, terminal, width_of
 
 STEP_PERCENT = 10
 STEP_SECONDS = 15.0
@@ -359,7 +358,7 @@ class _Bars:
     def lines(self, width: int, height: int) -> list[str]:
         """Return the rows for a width and a greatest number of lines."""
         rows = list(self._rows)  # without the lock: who holds it may wait for the one that draws
-        waits = [shortened(text, width) for text in dict.fromkeys(self._waits(rows)) if text][:_MOST_WAITS]
+        waits = [_end_cut(text, width) for text in dict.fromkeys(self._waits(rows)) if text][:_MOST_WAITS]
         several = len(rows) > 1
         room = max(height - len(waits) - several, 1)
         shown = rows if len(rows) <= room else rows[: max(room - 1, 1)]
@@ -369,7 +368,7 @@ class _Bars:
             cells.append(self._total(rows))
         lines = _laid_out(cells, width, self._stream)
         if more and height > 2:
-            lines.insert(len(shown), shortened(f"... and {more} more", width))
+            lines.insert(len(shown), _end_cut(f"... and {more} more", width))
         return [*lines, *waits][-height:]
 
     def _total(self, rows: Sequence[Row]) -> _Cells:
@@ -399,12 +398,13 @@ def _laid_out(cells: Sequence[_Cells], width: int, stream: TextIO) -> list[str]:
                 break
             room -= needed + 2
             columns.append([value.rjust(needed) for value in values])
-    wanted = max(len(each.title) for each in cells)
+    wanted = max(width_of(each.title) for each in cells)
     titles = min(wanted, room + min(_LEAST_TITLE, width))
     bar = min(room + _LEAST_TITLE - titles - 2, _BAR)
     lines = []
     for place, each in enumerate(cells):
-        parts = [_middle_cut(each.title, titles).ljust(titles)]
+        title = _middle_cut(each.title, titles)
+        parts = [title + " " * (titles - width_of(title))]
         if bar >= _LEAST_BAR:
             parts.append(_bar(each.share, bar, stream))
         lines.append("  ".join([*parts, *(column[place] for column in columns)]))
@@ -426,12 +426,25 @@ def _utf8(stream: TextIO) -> bool:
 
 def _middle_cut(text: str, width: int) -> str:
     """Return text that fits; its end tells more than its middle."""
-    if len(text) <= width:
-        return text
-    if width <= 3:
-        return text[:width]
+    if width_of(text) <= width or width <= 3:
+        return _beginning(text, width)
     tail = (width - 3) * 2 // 3
-    return f"{text[: width - 3 - tail]}...{text[len(text) - tail :]}"
+    return f"{_beginning(text, width - 3 - tail)}...{_beginning(text[::-1], tail)[::-1]}"
+
+
+def _end_cut(text: str, width: int) -> str:
+    if width_of(text) <= width or width <= 3:
+        return _beginning(text, width)
+    return f"{_beginning(text, width - 3).rstrip()}..."
+
+
+def _beginning(text: str, width: int) -> str:
+    """Return as much of it as fits."""
+    for place, letter in enumerate(text):
+        width -= width_of(letter)
+        if width < 0:
+            return text[:place]
+    return text
 
 
 _BARS = _Bars()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import threading
+import unicodedata
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TextIO
 
 from jenkins_release.base.signals import whole
 
-__all__ = ["BOTTOM", "Bottom", "coloured", "columns", "size_of", "terminal"]
+__all__ = ["BOTTOM", "Bottom", "coloured", "columns", "size_of", "terminal", "width_of"]
 
 _DRAW_S = 0.2
 _LOCK_S = 0.3
@@ -50,6 +51,16 @@ def columns(stream: TextIO | None) -> int | None:
     with suppress(OSError, ValueError, AttributeError):
         return os.get_terminal_size(stream.fileno()).columns or None
     return None
+
+
+def width_of(text: str) -> int:
+    """Return how many columns of a terminal a text takes: wide letters take two, combining ones none."""
+    if text.isascii():
+        return len(text)
+    return sum(
+        0 if unicodedata.combining(letter) else 1 + (unicodedata.east_asian_width(letter) in "WF")
+        for letter in text
+    )
 
 
 class Bottom:

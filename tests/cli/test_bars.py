@@ -103,6 +103,31 @@ def test_a_row_fits_the_terminal(warm_python: str, columns: int):
     assert not ours.screen.broken
 
 
+@pytest.mark.parametrize("columns", [10, 24, 40, 60, 80])
+def test_wide_letters_fit_the_terminal(warm_python: str, columns: int):
+    """They take two columns each: in a title, and in what the transfer waits for."""
+    code = """
+title = "fetch " + "\u8a2d\u5b9a" * 10 + "0.msi"
+def waits():
+    with bars.task(title, 1000) as task:
+        task.advance(500)
+        task.waits_for("\u8a2d\u5b9a" * 40)
+        go.wait()
+threads = [threading.Thread(target=waits)]; threads[0].start()
+key(); finish(threads)
+"""
+    with terminal([warm_python, "-c", _BEGIN + code], columns=columns) as ours:
+        ours.until(lambda screen: any(line.startswith("wait") for line in screen.text))
+        assert len(ours.screen.text) == 2
+        if columns >= 24:
+            assert "0.msi" in ours.screen.text[0]
+            assert "50 %" in ours.screen.text[0]
+        ours.keys("\r")
+        assert ours.ended() == 0
+    assert ours.screen.text == ["done"]
+    assert not ours.screen.broken
+
+
 def test_a_window_that_changes_its_size(warm_python: str):
     """Rows are as wide as the window is by now, and nothing of them stays."""
     with terminal([warm_python, "-c", _BEGIN + _TWO], columns=120) as ours:
