@@ -106,10 +106,12 @@ class JournalReading:
     Attributes:
         entries: The genuine entries, oldest first.
         ignored: Why each other file is not one.
+        unread: Why the journal could not be read; empty if it could.
     """
 
     entries: tuple[JournalEntry, ...] = ()
     ignored: tuple[str, ...] = ()
+    unread: str = ""
 
 
 def sign_entry(entry: JournalEntry, signer: Signer) -> bytes:

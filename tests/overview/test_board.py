@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -250,6 +252,16 @@ class TestWhatCannotBeRead:
         assert [note.partition(":")[0] for note in result["unread"]] == ["the release area could not be read"]
         assert line(result, "8.1.0/42")["stages"]["Published"]["state"] == "published"
 
+    def test_the_journal_of_one_candidate(self, full: Product) -> None:
+        """Whether its promotion was begun is unknown; it is not said that it was not."""
+        full.sign_off("8.2.0-rc1/60")
+        folder = full.candidate("8.2.0-rc1/60")
+        (folder / "journal").symlink_to(full.candidate("8.1.0/42") / "journal")  # a folder share follows none
+        result, _ = write(full, JENKINS_RELEASE_SHARE_RELEASE_CANDIDATE=str(folder.parents[2]))
+        (note,) = result["unread"]
+        assert note.startswith("the journal of 8.2.0-rc1/60 could not be read: ")
+        assert line(result, "8.1.0/42")["group"] == "released"
+
     def test_who_may_pull(self, shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
         """IAM cannot be asked without a region."""
         monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
@@ -407,10 +419,22 @@ class TestKept:
         shop.config.write_text("[board]\nshare = 'boards'\n" + shop.config.read_text())
         shop.publish()
         kept = shop.releases / "boards" / "SkyDRM" / "board.json"
-        newer = json.loads(kept.read_text()) | {"asOf": "2999-01-01T00:00:00+00:00"}
+        at = datetime(2026, 11, 20, 18, 0, tzinfo=UTC)
+        newer = json.loads(kept.read_text()) | {"asOf": (at + timedelta(minutes=9)).isoformat()}
         kept.write_text(json.dumps(newer))
-        shop.ok("release", "board")
+        with replace(shop.services(), now=lambda: at) as services:
+            write_board(BoardRequest(), services)
         assert json.loads(kept.read_text()) == newer
+
+    @pytest.mark.parametrize("claimed", ["2999-01-01T00:00:00+00:00", "0001-01-01T00:00:00+14:00", "1"])
+    def test_a_board_that_claims_a_moment_to_come_is_replaced(self, shop: Shop, claimed: str) -> None:
+        """A wrong clock, or anyone who may write there, would have it shown for ever."""
+        shop.config.write_text("[board]\nshare = 'boards'\n" + shop.config.read_text())
+        shop.publish()
+        kept = shop.releases / "boards" / "SkyDRM" / "board.json"
+        kept.write_text(json.dumps(json.loads(kept.read_text()) | {"asOf": claimed}))
+        shop.ok("release", "board")
+        assert json.loads(kept.read_text())["asOf"] != claimed
 
     def test_what_a_writer_left_when_it_died(self, shop: Shop) -> None:
         """The earlier board and the unfinished one go with the next."""

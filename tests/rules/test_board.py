@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
@@ -14,7 +14,19 @@ from jenkins_release.rules.gate.chain import Chain as Attested
 from jenkins_release.rules.gate.evidence import collect
 from jenkins_release.rules.gate.policy import Policy
 from jenkins_release.rules.release.board import Board, Cell, Seen, Setting, make_board
-from tests.fixtures.gate import CANDIDATE, HOUR_AGO, KEYS, NOW, PROMOTER, Chain, candidate, digest, gate, plan
+from tests.fixtures.gate import (
+    APPROVER2,
+    CANDIDATE,
+    HOUR_AGO,
+    KEYS,
+    NOW,
+    PROMOTER,
+    Chain,
+    candidate,
+    digest,
+    gate,
+    plan,
+)
 
 PROMOTED = {
     "registry": "1.dkr.ecr.us-east-1.amazonaws.com",
@@ -127,6 +139,44 @@ def test_verdicts_and_approvals_are_counted():
     assert short(cells(board(of().verdict("FAILED")))["QA"]) == ("1 fail", "bad", "Quinn")
 
 
+def test_approvals_are_people_and_not_names_or_statements():
+    """A name in the form of a directory is one person's, and who approves twice is one person too."""
+    two = replace(ALL, policy=Policy(approvals=2))
+    chain = of().verdict().approve(plan(two.policy), "Doe, Jane")
+    assert short(cells(board(chain, setting=two))["Approved"]) == ("1 of 2", "wait", "Doe, Jane")
+    chain.approve(plan(two.policy), "Doe, Jane")
+    found = board(chain, setting=two)
+    assert short(cells(found)["Approved"]) == ("1 of 2", "wait", "Doe, Jane")
+    assert found.lines[0].wait.what == "approval"
+
+
+def test_approvals_of_two_plans_do_not_add_up():
+    """A promotion has one plan; the one that most people approved is shown."""
+    two = replace(ALL, policy=Policy(approvals=2))
+    chain = of().verdict().approve(plan(two.policy, requester="Rose"))
+    chain.approve(plan(two.policy), "Jamie", APPROVER2)
+    found = board(chain, setting=two)
+    assert cells(found)["Approved"].text == "1 of 2"
+    assert found.lines[0].wait.what == "approval"
+
+
+def test_an_approval_that_cannot_count_is_told_apart():
+    """By who asked for it, or by no approver: whatever the plan will be, it helps nobody."""
+    one = replace(ALL, policy=Policy(approvals=1, approvers=("Ada",)))
+    found = board(of().verdict().approve(plan(one.policy)), setting=one)
+    cell = cells(found)["Approved"]
+    assert (cell.text, cell.tone, cell.more) == ("0 of 1", "wait", "does not count: Alex")
+    assert found.lines[0].wait.what == "approval"
+
+
+def test_a_release_whose_sign_off_grew_old():
+    """It was young enough when it counted."""
+    policy = Policy(sign_off_max_age_days=1)
+    chain = of().build().verdict(when=NOW - timedelta(days=3)).promoted(predicate=PROMOTED)
+    cell = cells(board(chain, setting=replace(ALL, policy=policy)))["QA"]
+    assert (cell.text, cell.tone, cell.more) == ("1 pass", "good", "")
+
+
 def test_a_withdrawn_release_was_approved():
     """The approval counts for nothing else, and is shown with what it was for."""
     one = replace(ALL, policy=Policy(approvals=1))
@@ -234,6 +284,62 @@ def test_the_support_window():
     assert short(cells(found, "9.0.0/1")["Support"]) == ("withdrawn", "bad", "Dana")
     assert cells(found, "9.0.0/1")["Support"].more == "breaks logins"
     assert short(cells(found, "7.0.0/1")["Promoted"]) == ("promoted", "none", "Rita")
+
+
+def test_a_line_that_is_promised_for_longer_is_supported():
+    """Until its last day is over in UTC, as everywhere; N and N-1 stay what they are."""
+    chains = [promoted(f"8.{minor}.0/1") for minor in range(4)]
+    today = NOW.date()
+    setting = replace(ALL, portal=False, stack="", ends={"8.0": today, "8.1": today - timedelta(days=1)})
+    found = board(*chains, setting=setting)
+    said = {line.ident: line.supported for line in found.lines}
+    assert said == {"8.3.0/1": "N", "8.2.0/1": "N-1", "8.1.0/1": "unsupported", "8.0.0/1": "supported"}
+    assert short(cells(found, "8.0.0/1")["Support"])[:2] == ("supported", "good")
+    assert cells(found, "8.1.0/1")["Support"].more == f"until {today - timedelta(days=1)}"
+    assert found.document()["supported"] == ["8.3", "8.2", "8.0"]
+    assert found.supported == (("8.3", "N"), ("8.2", "N-1"), ("8.0", f"until {today}"))
+
+
+def test_a_release_without_proof_that_would_move_the_window_is_told():
+    """Who reads N-1 has to know that it may be less."""
+    bad = seen(promoted("8.3.0/1"), problems=("8.3.0 is gone from the registry",))
+    new = Seen("9.0.0", "1", problems=("candidate.json is missing",))
+    old = seen(promoted("7.0.0/1"), problems=("altered: release.json",))
+    trial = seen(promoted("9.1.0-rc1/1"), problems=("altered: release.json",))
+    quiet = seen(of("8.4.0/1"), problems=("altered: 0001",))
+    found = board(promoted("8.2.0/1"), promoted("8.1.0/1"), bad, new, old, trial, quiet)
+    assert found.notes == (
+        "the support window is without 8.3.0/1 and 9.0.0/1, of which nothing is proven: "
+        "N may be another line",
+    )
+
+
+def test_a_withdrawn_release_has_to_leave_the_portal():
+    """Customers can still get it."""
+    there = {"action": "upload", "portal": "s3://x", "releaseDigest": digest("e")}
+    chain = promoted(**with_installer()).add(PUBLICATION, PROMOTER).add(PORTAL, PROMOTER, there)
+    chain.withdraw()
+    found = board(chain)
+    assert short(cells(found)["Portal"])[:2] == ("uploaded", "bad")
+    wait = found.lines[0].wait
+    assert (found.lines[0].group, wait.what) == ("waiting", "its removal from the portal")
+    assert wait.command == "jenkins-release release portal 8.1.0 --remove"
+    chain.add(PORTAL, PROMOTER, there | {"action": "removal"})
+    assert (board(chain).lines[0].group, board(chain).lines[0].wait.what) == ("over", "withdrawn")
+
+
+def test_a_retired_release_is_over_although_its_installers_are_published():
+    """It is in one group, and says so in both columns."""
+    chain = promoted(**with_installer()).add(PUBLICATION, PROMOTER, publishedBy="Rita")
+    chain.add(RETIREMENT, PROMOTER, retiredBy="Rita")
+    found = board(chain)
+    assert (found.lines[0].group, found.lines[0].supported) == ("over", "retired")
+
+
+def test_texts_that_anyone_wrote_are_short():
+    """A page with megabytes of somebody's name helps nobody."""
+    found = cells(board(of(built_by="B" * 10_000, revision="r" * 10_000)))
+    assert len(found["Built"].who) == 200
 
 
 def test_the_order_of_the_lines():

@@ -100,6 +100,32 @@ def approvals(
     return [Reason("approvals", message, hint, lacking), *dict.fromkeys(reasons)], tuple(counting)
 
 
+def approvals_of_one_plan(
+    evidence: Evidence, found: Sequence[Verdict], candidate: Candidate, policy: Policy
+) -> tuple[tuple[Counted, ...], int]:
+    """Return the approvals of the plan that most people approved, and how many people those are.
+
+    For a look without the registry: whether the plan is still the one that would be made is not asked.
+
+    Args:
+        evidence: The attestations.
+        found: The verdicts, for who tested.
+        candidate: The candidate, for who built it.
+        policy: What is asked for.
+    """
+    by_plan: dict[str, list[Counted]] = {}
+    for item in evidence.of(APPROVAL):
+        plan = approved_plan(item)
+        if plan is not None and not unheard_approval(item, evidence, found, candidate, policy, plan):
+            by_plan.setdefault(plan.digest, []).append(item)
+    most: tuple[tuple[Counted, ...], int] = (), 0
+    for items in by_plan.values():
+        count = people_with_keys(map(_voice, items), policy.directory)
+        if count >= most[1]:
+            most = tuple(items), count
+    return most
+
+
 def unheard_approval(
     item: Counted,
     evidence: Evidence,

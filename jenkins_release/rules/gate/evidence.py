@@ -15,12 +15,14 @@ chain by another key that is valid now, made while the first one was valid.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from jenkins_release.base.errors import IntegrityError
 from jenkins_release.base.moments import minute
 from jenkins_release.records.attestation import (
+    APPROVAL,
+    OVERRIDE,
     REVOCATION,
     ROLES,
     TEST_RESULT,
@@ -65,6 +67,24 @@ class Evidence:
     def of(self, *predicate_types: str) -> list[Counted]:
         """Return the counted statements of some types, in order."""
         return [item for item in self.counted if item.statement.predicate_type in predicate_types]
+
+    def after(self, sequence: int, *, without: str = "") -> Evidence:
+        """Return the evidence without approvals and overrides up to a number: a release has used them.
+
+        Args:
+            sequence: The number.
+            without: A type of which the later statements are left out too.
+        """
+        kept = (
+            item
+            for item in self.counted
+            if (
+                item.statement.predicate_type != without
+                if item.statement.sequence > sequence
+                else item.statement.predicate_type not in {APPROVAL, OVERRIDE}
+            )
+        )
+        return replace(self, counted=tuple(kept))
 
     def latest(self, predicate_type: str) -> int:
         """Return the number of the last counted statement of a type; 0 if there is none."""

@@ -29,15 +29,18 @@ from jenkins_release.records.attestation import (
 from jenkins_release.records.candidate import Candidate
 from jenkins_release.records.refresh import RefreshRecord
 from jenkins_release.records.release import PortalRecord, Promotion
+from jenkins_release.rules.gate.approvals import approvals_of_one_plan
 from jenkins_release.rules.gate.chain import Chain
 from jenkins_release.rules.gate.decision import Decision
 from jenkins_release.rules.gate.evidence import Counted, Evidence
 from jenkins_release.rules.gate.policy import Policy
 from jenkins_release.rules.release.story import Event
-from jenkins_release.rules.release.support import LineKind, Window, line_of, support_window
+from jenkins_release.rules.release.support import LineKind, Window, line_of, promised_lines, support_window
 from jenkins_release.rules.release.waiting import Due, Wait, WaitState, overtaken_by, unreadable, waits_for
 from jenkins_release.rules.saas.stack import StackEntry, StackHistory, stack_history
 
+_LONGEST = 200
+"""Characters of a text in a cell that somebody else wrote."""
 Tone = Literal["good", "bad", "wait", "none"]
 GROUPS: Mapping[str, str] = {
     "problem": "Problems",
@@ -104,6 +107,13 @@ class Seen:
     def sound(self) -> bool:
         """Whether what is signed about it may be shown as proven."""
         return not self.problems and self.decision is not None and not self.decision.altered
+
+    @property
+    def retired(self) -> bool:
+        """Whether its images were taken out of the registry since their promotion."""
+        if not self.sound or self.evidence is None:
+            return False
+        return self.evidence.latest(RETIREMENT) > self.evidence.latest(PROMOTION) > 0
 
     @property
     def released(self) -> bool:
@@ -177,6 +187,7 @@ class Board:
         lines: Every candidate: problems first, newest versions first.
         window: The supported lines.
         notes: What could not be read, or does not fit together.
+        ends: Line to the last day of its support.
     """
 
     product: str
@@ -185,6 +196,15 @@ class Board:
     lines: tuple[BoardLine, ...]
     window: Window
     notes: tuple[str, ...] = ()
+    ends: Mapping[str, date] = field(default_factory=dict)
+
+    @property
+    def supported(self) -> tuple[tuple[str, str], ...]:
+        """Each supported line, and its place: N, N-1, or until when it is promised."""
+        names = self.window.names
+        places = ["N", *(f"N-{place}" for place in range(1, len(self.window.lines)))]
+        promised = (f"until {self.ends[name]}" for name in names[len(self.window.lines) :])
+        return tuple(zip(names, [*places[: len(self.window.lines)], *promised], strict=True))
 
     def of(self, group: str) -> tuple[BoardLine, ...]:
         """Return the lines of one group."""
@@ -273,7 +293,8 @@ def make_board(
     told = list(notes)
     stacks = _stacks(seen, setting, told)
     in_force = [each.ident for each in seen if each.released]
-    window = _window(seen, setting)
+    window = _window(seen, setting, at.date())
+    told += _without_proof(seen, window)
     running = {stack: history.state.release for stack, history in stacks.items() if not history.unsettled}
     newest = _newest([each for each in seen if each.released and each.record and each.record.images])
     lines = []
@@ -281,6 +302,8 @@ def make_board(
         due: list[Due] = ["publish"] if setting.publishes else []
         if setting.portal and not _at_portal(each):
             due.append("portal")
+        if setting.portal and _left_at_portal(each.evidence):
+            due.append("removal")
         if setting.stack and newest == each.ident and running.get(setting.stack, newest) != newest:
             due.append("saas")
         lines.append(_line(each, setting, window, stacks, in_force, due))
@@ -292,7 +315,7 @@ def make_board(
         *(f"SaaS {stack}" for stack in stacks),
         "Support",
     )
-    return Board(product, at, columns, tuple(lines), window, tuple(told))
+    return Board(product, at, columns, tuple(lines), window, tuple(told), setting.ends)
 
 
 def _line(
@@ -320,8 +343,8 @@ def _line(
     cells = (
         _built(record, evidence, setting),
         _shared(record),
-        _tested(decision),
-        _approved(evidence, setting.policy),
+        _tested(decision, seen),
+        _approved(record, decision, evidence, setting.policy),
         _promoted(seen, record, evidence),
         _published(record, evidence),
         _portal(evidence),
@@ -333,8 +356,12 @@ def _line(
     elif wait.state != "done":
         group = "waiting"
     else:
-        group = "released" if seen.released else "over"
-    return BoardLine(seen.version, seen.build, group, cells, wait, page, support.text)
+        group = "released" if seen.released and not seen.retired else "over"
+    short = tuple(
+        replace(cell, who=shortened(cell.who, _LONGEST), more=shortened(cell.more, _LONGEST))
+        for cell in cells
+    )
+    return BoardLine(seen.version, seen.build, group, short, wait, page, support.text)
 
 
 def _built(record: Candidate, evidence: Evidence, setting: Setting) -> Cell:
@@ -358,9 +385,11 @@ def _shared(record: Candidate) -> Cell:
     )
 
 
-def _tested(decision: Decision) -> Cell:
+def _tested(decision: Decision, seen: Seen) -> Cell:
     found = decision.verdicts
     missing = {reason.condition for reason in decision.unmet} & {"sign-offs", "suites", "age", "tested"}
+    if seen.released:
+        missing = set()  # it was enough when it was released
     if not found:
         return Cell("no verdict", "wait" if missing else "none")
     passed = sum(each.passed for each in found)
@@ -378,7 +407,7 @@ def _tested(decision: Decision) -> Cell:
     )
 
 
-def _approved(evidence: Evidence, policy: Policy) -> Cell:
+def _approved(record: Candidate, decision: Decision, evidence: Evidence, policy: Policy) -> Cell:
     # A withdrawal makes the approvals before it void, but not the release that they were for.
     released = max(evidence.latest(PROMOTION), evidence.latest(PUBLICATION))
     out = [each.statement.sequence for each in evidence.of(WITHDRAWAL)]
@@ -386,11 +415,24 @@ def _approved(evidence: Evidence, policy: Policy) -> Cell:
     given = [each for each in evidence.of(APPROVAL) if each.statement.sequence > since]
     if not given:
         return Cell(f"0 of {policy.approvals}", "wait") if policy.approvals else Cell("not asked for")
-    who = ", ".join(dict.fromkeys(str(each.statement.extension.get("approver", "?")) for each in given))
-    people = len(who.split(", "))
+    counting, people = approvals_of_one_plan(
+        evidence.after(since, without=WITHDRAWAL), decision.verdicts, record, policy
+    )
+    others = [each for each in given if each not in counting]
     tone: Tone = "good" if people >= policy.approvals else "wait"
-    asked = f" of {policy.approvals}" if policy.approvals else ""
-    return Cell(f"{people}{asked}", tone, who, given[-1].statement.signed_at)
+    return Cell(
+        f"{people} of {policy.approvals}" if policy.approvals else str(people),
+        tone,
+        _approvers(counting),
+        counting[-1].statement.signed_at if counting else None,
+        more=f"{'for another plan, or ' if counting else ''}does not count: {_approvers(others)}"
+        if others
+        else "",
+    )
+
+
+def _approvers(given: Sequence[Counted]) -> str:
+    return ", ".join(dict.fromkeys(str(each.statement.extension.get("approver", "?")) for each in given))
 
 
 def _promoted(seen: Seen, record: Candidate, evidence: Evidence) -> Cell:
@@ -426,7 +468,8 @@ def _portal(evidence: Evidence) -> Cell:
     except IntegrityError:
         return Cell("cannot be read", "bad")
     if said.action == "upload":
-        return _done(last[0], "uploaded", "uploadedBy")
+        cell = _done(last[0], "uploaded", "uploadedBy")
+        return replace(cell, tone="bad", more="it was withdrawn") if _left_at_portal(evidence) else cell
     return _done(last[0], "removed", "removedBy", gone=True)
 
 
@@ -469,6 +512,8 @@ def _support(seen: Seen, record: Candidate, evidence: Evidence, setting: Setting
     if line in window.lines:
         place = window.lines.index(line)
         return Cell(f"N-{place}" if place else "N", "good", more=ends)
+    if line in window.promised:
+        return Cell("supported", "good", more=ends)
     return Cell("before N" if window.supports(version) else "unsupported", "wait", more=ends)
 
 
@@ -476,6 +521,16 @@ def _at_portal(seen: Seen) -> bool:
     """Whether the last that is signed about a portal is about this publication."""
     last = seen.evidence.of(PORTAL, PUBLICATION)[-1:] if seen.evidence else []
     return bool(last) and last[0].statement.predicate_type == PORTAL
+
+
+def _left_at_portal(evidence: Evidence | None) -> bool:
+    """Whether it was withdrawn, and the last that is signed about a portal is an upload."""
+    if evidence is None:
+        return False
+    out = evidence.latest(WITHDRAWAL)
+    last = evidence.of(PORTAL)[-1:]
+    released = max(evidence.latest(PROMOTION), evidence.latest(PUBLICATION))
+    return out > released and bool(last) and last[0].statement.predicate.get("action") == "upload"
 
 
 def _stacks(seen: Iterable[Seen], setting: Setting, notes: list[str]) -> dict[str, StackHistory]:
@@ -506,9 +561,28 @@ def _stacks(seen: Iterable[Seen], setting: Setting, notes: list[str]) -> dict[st
     return found
 
 
-def _window(seen: Iterable[Seen], setting: Setting) -> Window:
+def _window(seen: Iterable[Seen], setting: Setting, today: date) -> Window:
     released = [version for each in seen if each.released and (version := _parsed(each.version))]
-    return support_window(released, count=setting.lines, kind=setting.kind)
+    promised = promised_lines(setting.ends, today)
+    return support_window(released, count=setting.lines, kind=setting.kind, promised=promised)
+
+
+def _without_proof(seen: Iterable[Seen], window: Window) -> list[str]:
+    """Name what may be a release, cannot be proven, and would open a line or be in one of the newest."""
+    found = []
+    for each in seen:
+        version = _parsed(each.version)
+        maybe = each.evidence is None or each.evidence.of(PROMOTION, PUBLICATION)
+        if each.sound or not maybe or version is None or not version.final:
+            continue
+        line = line_of(version, window.kind)
+        if line not in window.lines and window.supports(version):
+            found.append((version, each.ident))
+    if not found:
+        return []
+    names = [ident for _, ident in sorted(found)]
+    listed = " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+    return [f"the support window is without {listed}, of which nothing is proven: N may be another line"]
 
 
 def _newest(seen: Sequence[Seen]) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Literal
 
 from jenkins_release.base.tags import registry_tags, released_versions
@@ -98,6 +99,11 @@ class Retirement:
 def line_of(version: ReleaseVersion, kind: LineKind = "major.minor") -> Line:
     """Return the line that a version belongs to."""
     return version.numbers[:2] if kind == "major.minor" else version.numbers[:1]
+
+
+def promised_lines(ends: Mapping[str, date], today: date) -> list[str]:
+    """Return the lines whose last day of support is not over."""
+    return [line for line, last in ends.items() if last >= today]
 
 
 def support_window(

@@ -20,14 +20,15 @@ from jenkins_release.records.attestation import (
     WITHDRAWAL,
 )
 from jenkins_release.records.candidate import Candidate
+from jenkins_release.rules.gate.approvals import approvals_of_one_plan
 from jenkins_release.rules.gate.conditions import Reason
 from jenkins_release.rules.gate.decision import Decision
 from jenkins_release.rules.gate.evidence import Evidence
 from jenkins_release.rules.gate.policy import Policy
 
 WaitState = Literal["problem", "waiting", "resting", "done"]
-Due = Literal["publish", "portal", "saas"]
-"""What may follow a promotion."""
+Due = Literal["publish", "portal", "saas", "removal"]
+"""What may follow a promotion, and ``removal`` from the portal what may follow a withdrawal."""
 MANAGEMENT = "release management"
 BUILD = "the build"
 _BUILT = frozenset({"build", "sbom", "scan"})
@@ -136,6 +137,9 @@ def waits_for(
     out = evidence.latest(WITHDRAWAL)
     promoted, published = evidence.latest(PROMOTION), evidence.latest(PUBLICATION)
     if out and out > max(promoted, published):
+        if "removal" in due:
+            command = f"jenkins-release release portal {record.version} --remove"
+            return Wait("waiting", "its removal from the portal", MANAGEMENT, command)
         return Wait("done", "withdrawn", reasons=_told(by.get("withdrawn", [])))
     if promoted and evidence.latest(RETIREMENT) > promoted:
         return Wait("done", "retired")
@@ -198,14 +202,14 @@ def _unreleased(
         return Wait("resting", "the end of the freeze", reasons=_told(by["freeze"]))
     plan = f"jenkins-release promote plan {ident} --out plan.json"
     since = max(evidence.latest(WITHDRAWAL), evidence.latest(PROMOTION))
-    approvals = [each for each in evidence.of(APPROVAL) if each.statement.sequence > since]
+    _, people = approvals_of_one_plan(evidence.after(since), decision.verdicts, record, policy)
     missing = [*by.get("approvals", ()), *by.get("separation", ())]
-    if policy.approvals and (missing if decision.complete else len(approvals) < policy.approvals):
-        asked = evidence.latest(REQUEST) > since or bool(approvals)
+    if policy.approvals and (missing if decision.complete else people < policy.approvals):
+        asked = max(evidence.latest(REQUEST), evidence.latest(APPROVAL)) > since
         reasons = _told(missing)
         if not asked:
             return Wait("waiting", "a plan, and its approval", MANAGEMENT, plan, "promote", reasons)
-        left = policy.approvals - len(approvals)
+        left = policy.approvals - people
         what = "approval" if left <= 1 else f"{left} approvals"
         return Wait("waiting", what, _approvers(policy), plan, "promote", reasons)
     if record.images:

@@ -53,7 +53,7 @@ def read_journal_of(
         files = services.retry(f"read the journal of {ref}", folder.read)
     except ReleaseError as error:
         _log.warning("the journal of %s cannot be read: %s", ref, error)
-        return JournalReading()
+        return JournalReading(unread=error.message)
     reading = read_journal(files, digest, registry, services.trusted_keys)
     for line in reading.ignored:
         _log.warning("the journal of %s: not counted: %s", ref, line)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from jenkins_release.base.versions import ReleaseVersion
-from jenkins_release.rules.release.support import Window, support_window
+from jenkins_release.rules.release.support import Window, promised_lines, support_window
 from jenkins_release.steps.context.services import Services
 
 
@@ -20,7 +20,7 @@ def current_window(
         withdrawn: Withdrawn versions; they open no line.
     """
     section, today = services.configuration.support, services.now().date()
-    promised = [line for line, last in section.ends.items() if last >= today]
+    promised = promised_lines(section.ends, today)
     return support_window(
         released, withdrawn=withdrawn, count=section.lines, kind=section.line, promised=promised
     )

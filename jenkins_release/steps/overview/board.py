@@ -23,10 +23,11 @@ from jenkins_release.base.names import name_problem
 from jenkins_release.base.tags import pin_tag, registry_tags
 from jenkins_release.base.versions import ReleaseVersion
 from jenkins_release.config.board import BOARDS
-from jenkins_release.records.attestation import PROMOTION, RETIREMENT, WITHDRAWAL
+from jenkins_release.records.attestation import OVERRIDE, PROMOTION, RETIREMENT, WITHDRAWAL
 from jenkins_release.records.candidate import Candidate
 from jenkins_release.records.release import Promotion
 from jenkins_release.registry.protocol import RepositoryNotFound
+from jenkins_release.rules.gate.evidence import CLOCK_SKEW
 from jenkins_release.rules.release.board import (
     GROUPS,
     Board,
@@ -40,7 +41,7 @@ from jenkins_release.rules.release.story import Event, Story, tell
 from jenkins_release.rules.release.support import line_of
 from jenkins_release.share.candidates import CandidateRef
 from jenkins_release.share.journal import JOURNAL
-from jenkins_release.share.protocol import Lease, Share
+from jenkins_release.share.protocol import Lease, PathNotFound, Share
 from jenkins_release.share.staging import present, read_bounded, rename_whole, shown_path, stage_folder
 from jenkins_release.steps.candidate.ledger_standing import gone_standing, recorded_refs
 from jenkins_release.steps.candidate.opened import OpenCandidate, open_candidates
@@ -321,15 +322,21 @@ def _with_journals(found: _Reading, services: Services) -> list[Seen]:
         and not each.released
         and each.evidence.latest(WITHDRAWAL) == 0
         and each.decision is not None
-        and any(verdict.passed for verdict in each.decision.verdicts)
+        and (each.evidence.of(OVERRIDE) or any(verdict.passed for verdict in each.decision.verdicts))
     }
     paths = [f"{area.folder(ref)}/{JOURNAL}" for ref in refs]
     listed = services.retry("list the journals", services.share.list_each, paths)
     begun: dict[str, tuple[str, bool]] = {}
     for ref, entries in zip(refs, listed, strict=True):
-        if isinstance(entries, ReleaseError) or not entries:
+        if isinstance(entries, PathNotFound) or not entries:
             continue
-        read = read_journal_of(ref, found.opened[ref].digest, None, services).entries
+        if isinstance(entries, ReleaseError):
+            found.notes.append(f"the journal of {ref} could not be read: {entries.message}")
+            continue
+        reading = read_journal_of(ref, found.opened[ref].digest, None, services)
+        if reading.unread:
+            found.notes.append(f"the journal of {ref} could not be read: {reading.unread}")
+        read = reading.entries
         if read and read[-1].event != "done":
             last = max(read, key=lambda entry: entry.at)
             told = f"{last.run.by} began it on {last.run.host} at {minute(last.run.started_on)}"
@@ -372,6 +379,7 @@ def _pages(board: Board, reading: _Reading, services: Services) -> dict[str, byt
             ],
             comparison=comparison,
             uncompared=uncompared,
+            most=_COMPARED,
             jobs=jobs,
         )
     found[DOCUMENT] = (json.dumps(board.document(), indent=2) + "\n").encode()
@@ -513,7 +521,7 @@ def _to_share(pages: Mapping[str, bytes], board: Board, services: Services) -> s
         share.make_folder(above)
         try:
             with share.lease(f"{above}/.{name}.board", services.holder()) as lease:
-                if not _is_newer(lambda: read_bounded(share, f"{target}/{DOCUMENT}"), board.at):
+                if not _is_newer(lambda: read_bounded(share, f"{target}/{DOCUMENT}"), board.at, target):
                     _replace(share, above, name, pages, lease)
         except LeaseHeld as error:
             # Whoever writes it is soon done.
@@ -551,7 +559,7 @@ def _to_portal(pages: Mapping[str, bytes], board: Board, services: Services) -> 
     """Write the board beside the product in the portal's bucket, the first page last."""
     portal: Portal = services.portal
     folder = f"{BOARDS}/{board.product}"
-    if not _is_newer(lambda: portal.read_small(f"{folder}/{DOCUMENT}"), board.at):
+    if not _is_newer(lambda: portal.read_small(f"{folder}/{DOCUMENT}"), board.at, folder):
         for name, data in pages.items():
             kind = _TYPES[name.rpartition(".")[2]]
             path = f"{folder}/{name}"
@@ -559,10 +567,14 @@ def _to_portal(pages: Mapping[str, bytes], board: Board, services: Services) -> 
     return f"{portal.name}/{folder}"
 
 
-def _is_newer(read: Callable[[], bytes], at: datetime) -> bool:
+def _is_newer(read: Callable[[], bytes], at: datetime, place: str) -> bool:
     """Whether the board that is there shows a later state: another command was faster."""
     try:
         found = datetime.fromisoformat(json.loads(read())["asOf"])
-        return found.astimezone(UTC) > at
-    except (ReleaseError, ValueError, KeyError, TypeError, RecursionError):
+        # What claims to be of tomorrow would keep every board away until then.
+        newer = at < found.astimezone(UTC) <= at + CLOCK_SKEW
+    except (ReleaseError, ValueError, KeyError, TypeError, RecursionError, OverflowError):
         return False
+    if newer:
+        _log.info("the board in %s is of a later moment, and stays", place)
+    return newer

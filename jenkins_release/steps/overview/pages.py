@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from jenkins_release.base.errors import ConfigurationError
 from jenkins_release.base.moments import minute
-from jenkins_release.base.text import plain, size, size_difference, web_address
+from jenkins_release.base.text import plain, shortened, size, size_difference, web_address
 from jenkins_release.steps.context.local_files import write_file
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 STYLE = "page.css"
 """The style sheet of all pages."""
+_LONGEST = 200
 _SHOWN = len("sha256:") + 12
 
 
@@ -60,6 +61,11 @@ def short(digest: str) -> str:
     return digest[:_SHOWN]
 
 
+def brief(text: object) -> str:
+    """Return the beginning of an untrusted text, safe for a page: others may have written megabytes."""
+    return plain(shortened(str(text), _LONGEST))
+
+
 @cache
 def _environment() -> Environment:
     from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -74,6 +80,7 @@ def _environment() -> Environment:
     environment.filters |= {
         "size": size,
         "plain": plain,
+        "brief": brief,
         "minute": minute,
         "signed": size_difference,
         "short": short,
