@@ -30,6 +30,8 @@ from jenkins_release.steps.candidate.listing import list_candidates as list_cand
 from jenkins_release.steps.candidate.listing import show_candidate as show_candidate
 from jenkins_release.steps.candidate.load import LoadReport as LoadReport
 from jenkins_release.steps.candidate.load import load_candidate as load_candidate
+from jenkins_release.steps.candidate.serve import Serving as Serving
+from jenkins_release.steps.candidate.serve import serve_candidate as serve_candidate
 from jenkins_release.steps.candidate.verify import VerifyReport as VerifyReport
 from jenkins_release.steps.candidate.verify import verify_candidate as verify_candidate
 from jenkins_release.steps.context.services import Services as Services

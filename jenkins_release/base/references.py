@@ -24,9 +24,7 @@ def familiar(text: str) -> str | None:
     Returns:
         The short form, or None if Docker would refuse the name or take it for an image id.
     """
-    host, _, rest = text.partition("/")
-    if not rest or (not re.search(r"[.:]", host) and host != "localhost"):
-        host, rest = "", text
+    host, rest = _split(text)
     if host in {"docker.io", "index.docker.io"}:
         host, rest = "", rest
     found = _NAME.fullmatch(rest)
@@ -39,3 +37,15 @@ def familiar(text: str) -> str | None:
     if host:
         return f"{host}/{rest}"
     return rest.removeprefix("library/") if rest.count("/") == 1 else rest
+
+
+def without_host(reference: str) -> str:
+    """Return a name without the host of a registry: ``host:5000/rms:1`` is ``rms:1``."""
+    return _split(reference)[1]
+
+
+def _split(text: str) -> tuple[str, str]:
+    host, _, rest = text.partition("/")
+    if not rest or (not re.search(r"[.:]", host) and host != "localhost"):
+        return "", text
+    return host, rest

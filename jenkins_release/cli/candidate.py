@@ -261,10 +261,44 @@ def load(runtime: Runtime, ref: CandidateRef, platform: str) -> None:
             images[-1]["platform"] = chosen
         rows.append([image.reference, digest, *([chosen or image.platform] if report.platforms else [])])
     headers = ["image", "config digest", *(["platform"] if report.platforms else [])]
-    text = f"loaded {ref}, {size(report.bytes)}; config digests as recorded\n"
+    text = f"loaded {ref}, {size(report.bytes)} read from the share; config digests as recorded\n"
     text += table(headers, rows) + f"\ncandidate.json {report.digest}"
     result = {"candidate": str(ref), "digest": report.digest, "bytes": report.bytes, "images": images}
     runtime.succeed({**result, "receipt": _shown(report.receipt)}, text)
+
+
+@candidate.command()
+@candidate_argument
+@click.option(
+    "--port", type=click.IntRange(1, 65535), default=None, help="Port on 127.0.0.1  [default: a free one]"
+)
+@share_option
+@common_options
+@pass_runtime
+def serve(runtime: Runtime, ref: CandidateRef, port: int | None) -> None:
+    """Serve a candidate's images from the share on 127.0.0.1, read only, until Ctrl-C.
+
+    Everybody on this machine may pull, unless JENKINS_RELEASE_SERVE_PASSWORD is set.
+    """
+    from jenkins_release.steps.candidate.serve import serve_candidate
+
+    with serve_candidate(ref, runtime.services, port=port or 0) as serving:
+        rows = [[each.reference, each.digest, each.image.platform] for each in serving.images]
+        login = f"clients log in as {serving.username}"
+        who = login if serving.username else "everybody on this machine may pull"
+        text = f"serving {ref} at {serving.host}, read only, until Ctrl-C; {who}\n"
+        text += table(["image", "digest", "platform"], rows) + f"\ncandidate.json {serving.opened.digest}"
+        result = {
+            "candidate": str(ref),
+            "digest": serving.opened.digest,
+            "host": serving.host,
+            "images": [
+                {"name": each.image.name, "reference": each.reference, "digest": each.digest}
+                for each in serving.images
+            ],
+        }
+        runtime.succeed(result, text)
+        serving.wait()
 
 
 def _shown(receipt: Path | None) -> str:

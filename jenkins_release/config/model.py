@@ -154,6 +154,16 @@ class ExportSection(Section):
         return self.platforms or (self.platform,)
 
 
+class LoadSection(Section):
+    """``[load]``: how images reach a Docker daemon.
+
+    ``pull`` lets the daemon pull from this machine's loopback, and only layers that it lacks are read from
+    the share; ``load`` sends it whole archives; ``auto`` tries the first and falls back to the second.
+    """
+
+    source: Literal["auto", "pull", "load"] = "auto"
+
+
 class PromoteSection(Section):
     """``[promote]``: how images reach the registry.
 
@@ -372,6 +382,7 @@ class Configuration(Section):
     ecr: EcrSection = EcrSection()
     docker: DockerSection = DockerSection()
     export: ExportSection = ExportSection()
+    load: LoadSection = LoadSection()
     promote: PromoteSection = PromoteSection()
     attestations: AttestationsSection = AttestationsSection()
     policy: PolicySection = PolicySection()

@@ -9,10 +9,10 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from docker.auth import encode_header, resolve_repository_name
 from docker.errors import DockerException, NotFound
@@ -34,6 +34,7 @@ from jenkins_release.images.docker_client import (
 )
 from jenkins_release.images.docker_daemon import Daemon
 from jenkins_release.images.docker_load import load_archive
+from jenkins_release.images.docker_pull import pull_image
 from jenkins_release.images.docker_save import save_images
 from jenkins_release.images.protocol import EngineInfo, LocalImage
 from jenkins_release.images.push_answer import push_error, read_push_answer
@@ -201,6 +202,36 @@ class DockerEngine:
                 self._client().tag(reference, repository, tag)
             except NotFound as error:
                 raise no_such_image(self.url, reference) from error
+
+    @property
+    def may_share_loopback(self) -> bool:
+        """Whether 127.0.0.1 may be the same for the daemon as for this process.
+
+        A daemon in a virtual machine, or in a network namespace of its own, can still have another one.
+        """
+        found = urlsplit(self.url)
+        return found.scheme in {"unix", "http+unix"} or found.hostname in {"127.0.0.1", "localhost", "::1"}
+
+    def pull(
+        self,
+        repository: str,
+        digest: str,
+        login: RegistryLogin,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Pull an image by the digest of its manifest; layers that the daemon has are not read.
+
+        Args:
+            repository: Repository, with its registry.
+            digest: Digest of the manifest.
+            login: Credentials for that registry, sent with this call only.
+            check: Called for each line of the answer; what it raises ends the pull.
+
+        Raises:
+            PullRefused: The daemon could not pull it.
+            RemoteError: The daemon failed.
+        """
+        pull_image(self._client(streaming=True), repository, digest, login, check)
 
     def push(self, reference: str, login: RegistryLogin) -> str:
         """Push a reference to its registry and return the manifest digest that the registry named.

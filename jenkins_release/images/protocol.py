@@ -7,7 +7,7 @@ manifest digest in the containerd store (the default of a new Docker 29), so it 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -90,6 +90,18 @@ class ImageEngine(Protocol):
 
     def tag(self, reference: str, target: str) -> None:
         """Give the image another reference."""
+        ...
+
+    @property
+    def may_share_loopback(self) -> bool:
+        """Whether 127.0.0.1 may be the same for the daemon as for this process."""
+        ...
+
+    def pull(self, repository: str, digest: str, login: RegistryLogin, check: Callable[[], None]) -> None:
+        """Pull an image by the digest of its manifest. Raises PullRefused if it says that it cannot.
+
+        ``check`` is called for each line of its answer; what it raises ends the pull.
+        """
         ...
 
     def push(self, reference: str, login: RegistryLogin) -> str:

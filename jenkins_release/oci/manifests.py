@@ -55,6 +55,11 @@ _COMPRESSIONS = {
     f"{_OCI_LAYER}zstd": "zstd",
 }
 """How the layers of each media type are compressed; foreign layers are not listed."""
+_OCI_LAYERS = {
+    compression: media_type
+    for media_type, compression in _COMPRESSIONS.items()
+    if media_type.startswith(_OCI_LAYER.removesuffix("+"))
+}
 LAYER_TYPES = frozenset(_COMPRESSIONS)
 """Media types of the layers of an image."""
 
@@ -161,7 +166,7 @@ def build_manifest(config: Descriptor, layers: Sequence[Descriptor]) -> RawManif
         },
         "layers": [
             {
-                "mediaType": _DOCKER_GZIP if docker else f"{_OCI_LAYER}{layer.compression}",
+                "mediaType": _DOCKER_GZIP if docker else _OCI_LAYERS[layer.compression],
                 "size": layer.size,
                 "digest": layer.digest,
             }

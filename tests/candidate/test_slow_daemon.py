@@ -50,7 +50,7 @@ class SlowDaemon:
     def _pump(self, source: socket.socket, target: socket.socket, asks: bool) -> None:
         try:
             while piece := source.recv(1 << 16):
-                if asks and re.search(rb"/images/(get|load)\?", piece):
+                if asks and re.search(rb"/images/(get|load|create)\?", piece):
                     self.released.wait()
                 target.sendall(piece)
             target.shutdown(socket.SHUT_RDWR)
@@ -76,17 +76,25 @@ def test_a_console_log_says_what_an_export_waits_for(product: Product, slow: Slo
     assert told == ["3"], done.err
 
 
-def test_a_load_says_that_the_daemon_takes_its_time(product: Product, slow: SlowDaemon):
-    """It reads, or unpacks, and answers in the end."""
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ("load", r"load images/\S+: .*, waiting for the Docker daemon( to unpack the images)? since "),
+        ("pull", r"load 8.1.0/42: .*, waiting for the Docker daemon to pull the images since "),
+    ],
+)
+def test_a_load_says_that_the_daemon_takes_its_time(
+    product: Product, slow: SlowDaemon, source: str, told: str
+):
+    """It reads, or unpacks, or pulls, and answers in the end."""
+    product.environ["JENKINS_RELEASE_LOAD_SOURCE"] = source
     slow.released.set()
     product.export()
     slow.released.clear()
     threading.Timer(4.5, slow.released.set).start()
     done = product.run("candidate", "load", "8.1.0/42")
     assert done.status == 0, done.text
-    assert re.search(
-        r"load images/\S+: .*, waiting for the Docker daemon( to unpack the images)? since ", done.err
-    )
+    assert re.search(told, done.err)
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,7 @@ _CHANGED = {
     "export.platform": "linux/arm64",
     "export.archives": "per-image",
     "export.layers": "plain",
+    "load.source": "pull",
     "promote.engine": "docker",
     "jenkins.url": "https://ci.example/",
     "portal.kind": "none",

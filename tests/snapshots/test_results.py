@@ -127,6 +127,8 @@ def _candidate(story: Story, product: Product, folder: Path) -> None:
     run(product, "candidate", "show", REF)
     run(product, "promote", "run", REF, status=3)
     run(product, "candidate", "load", REF)
+    # Of a candidate that is there, it goes on until Ctrl-C: see candidate/test_serve.py.
+    run(product, "candidate", "serve", "8.1.0/41", status=2)
     run(product, "candidate", "fetch", REF, str(folder / "fetched"))
     run(product, "candidate", "verify", REF)
     results = ("--results", str(product.folder / "junit.xml"))

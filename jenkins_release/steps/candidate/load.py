@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from jenkins_release.base.errors import ConfigurationError, IntegrityError
 from jenkins_release.base.progress import Task, telling_waits
+from jenkins_release.images.docker_pull import PullRefused
 from jenkins_release.oci.platforms import parse_platform
 from jenkins_release.records.candidate import CandidateImage, FileRecord, MultiPlatformRecord, PlatformRecord
 from jenkins_release.records.receipt import ReceivedImage
 from jenkins_release.share.candidates import CandidateRef
 from jenkins_release.steps.candidate.archive_reader import check_manifests, verified_archive
+from jenkins_release.steps.candidate.load_by_pull import pull_images
 from jenkins_release.steps.candidate.opened import OpenCandidate, check_sizes, open_candidate
 from jenkins_release.steps.candidate.platform_archive import platform_archive
 from jenkins_release.steps.candidate.receipt import write_receipt
 from jenkins_release.steps.context.services import Services
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -120,14 +125,17 @@ def load_images(
     images: Sequence[CandidateImage],
     services: Services,
     parts: Mapping[str, PlatformRecord] | None = None,
+    *,
+    whole: bool = False,
 ) -> int:
-    """Load the archives that hold ``images`` and compare the daemon's config digests.
+    """Bring ``images`` into the daemon and compare the daemon's config digests.
 
     Args:
         opened: The candidate.
         images: Which of its images.
         services: Share and daemon.
         parts: Short name of each image to what is loaded of it; by default for the daemon's machine.
+        whole: Read the archives to their ends, also where the daemon could do without.
 
     Returns:
         The bytes that were read from the share.
@@ -136,19 +144,11 @@ def load_images(
         IntegrityError: As :func:`load_candidate`.
     """
     chosen = parts or _parts(images, services)
-    total = 0
     for image in images:
         check_manifests(image, opened, services)
-    for file in opened.record.archives():
-        held = [image for image in images if image.archive == file.path]
-        if held and not _is_layout(held[0]):
-            services.retry(f"load {file.path}", _load, file, opened, services)
-            total += file.size
-    for image in images:
-        if _is_layout(image):
-            part = chosen[image.name]
-            services.retry(f"load {image.reference}", _load_part, image, part, opened, services)
-            total += part.config_size + part.size
+    total = None if whole else _by_pull(opened, images, chosen, services)
+    if total is None:
+        total = _by_archive(opened, images, chosen, services)
     for image in images:
         expected = chosen[image.name].config_digest
         what = f"read the config digest of {image.reference}"
@@ -158,6 +158,51 @@ def load_images(
                 f"image {image.reference} in the daemon: expected config digest {expected}, found {found}",
                 hint="another job loads or tags the same name on this machine at the same time",
             )
+    return total
+
+
+def _by_pull(
+    opened: OpenCandidate,
+    images: Sequence[CandidateImage],
+    parts: Mapping[str, PlatformRecord],
+    services: Services,
+) -> int | None:
+    """Let the daemon pull the images; None if their archives have to be loaded."""
+    source, url = services.configuration.load.source, services.engine.url
+    if source == "load":
+        return None
+    if source == "auto" and not services.engine.may_share_loopback:
+        _log.debug("the daemon at %s is on another machine: the archives are loaded", url)
+        return None
+    try:
+        return services.retry(f"load {opened.ref}", pull_images, opened, images, parts, services)
+    except PullRefused as error:
+        if source == "pull":
+            raise
+        _log.info(
+            "the archives are loaded, since the daemon cannot pull from this machine: %s", error.message
+        )
+        return None
+
+
+def _by_archive(
+    opened: OpenCandidate,
+    images: Sequence[CandidateImage],
+    parts: Mapping[str, PlatformRecord],
+    services: Services,
+) -> int:
+    """Send the archives to the daemon."""
+    total = 0
+    for file in opened.record.archives():
+        held = [image for image in images if image.archive == file.path]
+        if held and not _is_layout(held[0]):
+            services.retry(f"load {file.path}", _load, file, opened, services)
+            total += file.size
+    for image in images:
+        if _is_layout(image):
+            part = parts[image.name]
+            services.retry(f"load {image.reference}", _load_part, image, part, opened, services)
+            total += part.config_size + part.size
     return total
 
 

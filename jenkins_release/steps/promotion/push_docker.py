@@ -47,7 +47,7 @@ class DockerPusher:
                     )
                 except ImageNotFound:
                     self._loaded.append(image.reference)
-        load_images(self._opened, images, self._services)
+        load_images(self._opened, images, self._services, whole=True)
 
     def push(self, push: ImagePush) -> str:
         """Tag and push with a fresh login, and return the digest that the registry reported."""

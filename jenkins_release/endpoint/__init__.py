@@ -1,0 +1,1 @@
+"""A registry on loopback: what container tools of this machine pull from."""

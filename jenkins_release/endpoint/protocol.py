@@ -1,0 +1,48 @@
+"""What the endpoint serves, wherever it comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from jenkins_release.oci.manifests import RawManifest
+
+
+@dataclass(frozen=True)
+class ServedBlob:
+    """A blob that can be read.
+
+    Attributes:
+        digest: Its digest.
+        size: Its bytes.
+        where: Where it is, for messages.
+        hint: What to do if it is something else there.
+        read: Returns at most one piece more than ``size`` bytes, unchecked.
+    """
+
+    digest: str
+    size: int
+    where: str
+    hint: str
+    read: Callable[[], Iterator[bytes]] = field(repr=False)
+
+
+class Contents(Protocol):
+    """Repositories with tags, manifests and blobs; safe to share between threads."""
+
+    def repositories(self) -> Sequence[str]:
+        """Return the names of the repositories."""
+        ...
+
+    def tags(self, repository: str) -> Sequence[str]:
+        """Return the tags of a repository; none for an unknown one."""
+        ...
+
+    def manifest(self, repository: str, reference: str) -> RawManifest | None:
+        """Return a manifest by tag or digest; None for an unknown one."""
+        ...
+
+    def blob(self, repository: str, digest: str) -> ServedBlob | None:
+        """Return a blob of a repository; None for an unknown one."""
+        ...

@@ -1,0 +1,196 @@
+"""The reading half of the registry API (OCI Distribution Specification 1.1, "Pull", "Content Discovery")."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import re
+from collections.abc import Callable, Iterator
+from urllib.parse import unquote, urlsplit
+
+from jenkins_release.base.errors import IntegrityError, ReleaseError, without_secrets
+from jenkins_release.endpoint.protocol import Contents, ServedBlob
+from jenkins_release.endpoint.server import Handler, Login
+
+_log = logging.getLogger(__name__)
+_NAME = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*"
+_DIGEST = r"sha256:[0-9a-f]{64}"
+_MANIFEST = re.compile(rf"/v2/({_NAME})/manifests/([A-Za-z0-9_][A-Za-z0-9._-]{{0,127}}|{_DIGEST})")
+_BLOB = re.compile(rf"/v2/({_NAME})/blobs/({_DIGEST})")
+_TAGS = re.compile(rf"/v2/({_NAME})/tags/list")
+_REFERRERS = re.compile(rf"/v2/({_NAME})/referrers/({_DIGEST})")
+_RANGE = re.compile(r"bytes=(\d{1,18})-(\d{1,18})?")
+_JSON = "application/json"
+_INDEX = "application/vnd.oci.image.index.v1+json"
+
+
+class Pulls:
+    """Answers whoever reads; nothing can be written.
+
+    Args:
+        contents: What is served.
+        login: What clients must send; None lets everybody on this machine read.
+        advance: Called with the bytes of each piece of a blob that is sent.
+
+    Attributes:
+        failures: Why blobs were not served to their end, oldest first.
+        sent: Bytes of blobs that were sent.
+    """
+
+    def __init__(
+        self,
+        contents: Contents,
+        login: Login | None = None,
+        advance: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        self._contents = contents
+        self._login = login
+        self._advance = advance
+        self.failures: list[ReleaseError] = []
+        self.sent = 0
+
+    def check(self) -> None:
+        """Raise the first failure."""
+        if self.failures:
+            raise self.failures[0]
+
+    def serve(self, handler: Handler) -> None:
+        """Answer one request."""
+        path = unquote(urlsplit(handler.path).path)
+        if self._login is not None and not self._login.opens(handler.headers.get("Authorization", "")):
+            _refuse(handler, 401, "UNAUTHORIZED", "this registry requires a login")
+        elif handler.command not in {"GET", "HEAD"}:
+            _refuse(handler, 405, "UNSUPPORTED", "this registry can only be read")
+        elif path in {"/v2", "/v2/"}:
+            _send(handler, b"{}", _JSON)
+        elif path == "/v2/_catalog":
+            _send_json(handler, {"repositories": sorted(self._contents.repositories())})
+        elif found := _MANIFEST.fullmatch(path):
+            self._manifest(handler, *found.groups())
+        elif found := _BLOB.fullmatch(path):
+            self._blob(handler, *found.groups())
+        elif found := _TAGS.fullmatch(path):
+            self._tags(handler, found[1])
+        elif found := _REFERRERS.fullmatch(path):
+            none = {"schemaVersion": 2, "mediaType": _INDEX, "manifests": []}
+            _send(handler, json.dumps(none).encode(), _INDEX)
+        else:
+            _refuse(handler, 404, "NAME_INVALID", "there is nothing at this path")
+
+    def _manifest(self, handler: Handler, repository: str, reference: str) -> None:
+        found = self._contents.manifest(repository, reference)
+        if found is None:
+            _refuse(handler, 404, "MANIFEST_UNKNOWN", f"{repository} has no manifest {reference}")
+            return
+        _send(handler, found.data, found.media_type, {"Docker-Content-Digest": found.digest})
+
+    def _tags(self, handler: Handler, repository: str) -> None:
+        tags = self._contents.tags(repository)
+        if tags:
+            _send_json(handler, {"name": repository, "tags": sorted(tags)})
+        else:
+            _refuse(handler, 404, "NAME_UNKNOWN", f"there is no repository {repository}")
+
+    def _blob(self, handler: Handler, repository: str, digest: str) -> None:
+        blob = self._contents.blob(repository, digest)
+        if blob is None:
+            _refuse(handler, 404, "BLOB_UNKNOWN", f"{repository} has no blob {digest}")
+            return
+        first, last = 0, blob.size - 1
+        headers = {"Docker-Content-Digest": digest, "Accept-Ranges": "bytes"}
+        asked = _RANGE.fullmatch(handler.headers.get("Range", ""))
+        if asked:
+            first, last = int(asked[1]), min(int(asked[2] or last), last)
+            if first > last:
+                _send(handler, b"", _JSON, {"Content-Range": f"bytes */{blob.size}"}, status=416)
+                return
+            headers["Content-Range"] = f"bytes {first}-{last}/{blob.size}"
+        _begin(handler, 206 if asked else 200, last - first + 1, "application/octet-stream", headers)
+        if handler.command == "HEAD":
+            return
+        try:
+            for piece in proven(blob, first, last):
+                handler.wfile.write(piece)
+                self.sent += len(piece)
+                self._advance(len(piece))
+        except ReleaseError as error:
+            # Without its end, no client accepts the blob.
+            handler.close_connection = True
+            self.failures.append(error)
+            _log.warning("%s was not served: %s", digest, without_secrets(error.message))
+
+
+def proven(blob: ServedBlob, first: int, last: int) -> Iterator[memoryview]:
+    """Yield bytes of a blob, the last of them only when the whole blob is what its digest says.
+
+    Args:
+        blob: The blob; all of it is read.
+        first: Number of the first byte.
+        last: Number of the last one.
+
+    Raises:
+        IntegrityError: It is something else.
+        RemoteError: The source failed.
+    """
+    held, at = memoryview(b""), 0
+    for piece in _checked(blob):
+        begin, end = max(first - at, 0), min(last + 1 - at, len(piece))
+        at += len(piece)
+        if begin < end:
+            if held:
+                yield held
+            held = memoryview(piece)[begin:end]
+    if held:
+        yield held
+
+
+def _checked(blob: ServedBlob) -> Iterator[bytes]:
+    sha256, size = hashlib.sha256(), 0
+    for piece in blob.read():
+        size += len(piece)
+        sha256.update(piece)
+        yield piece
+    found = f"sha256:{sha256.hexdigest()}"
+    if (size, found) != (blob.size, blob.digest):
+        raise IntegrityError(
+            f"{blob.where}: expected {blob.digest} of {blob.size} bytes, found {found} of {size} bytes",
+            hint=blob.hint,
+        )
+
+
+def _send_json(handler: Handler, document: object) -> None:
+    _send(handler, json.dumps(document).encode(), _JSON)
+
+
+def _refuse(handler: Handler, status: int, code: str, message: str) -> None:
+    headers = {"WWW-Authenticate": 'Basic realm="jenkins-release"'} if status == 401 else {}
+    if handler.command not in {"GET", "HEAD"}:
+        # The rest of the request is not read.
+        handler.close_connection = True
+        headers["Connection"] = "close"
+    body = json.dumps({"errors": [{"code": code, "message": message}]}).encode()
+    _send(handler, body, _JSON, headers, status=status)
+
+
+def _send(
+    handler: Handler,
+    body: bytes,
+    media_type: str,
+    headers: dict[str, str] | None = None,
+    *,
+    status: int = 200,
+) -> None:
+    _begin(handler, status, len(body), media_type, headers or {})
+    if handler.command != "HEAD":
+        handler.wfile.write(body)
+
+
+def _begin(handler: Handler, status: int, length: int, media_type: str, headers: dict[str, str]) -> None:
+    handler.send_response(status)
+    handler.send_header("Content-Type", media_type)
+    handler.send_header("Content-Length", str(length))
+    handler.send_header("Docker-Distribution-API-Version", "registry/2.0")
+    for name, value in headers.items():
+        handler.send_header(name, value)
+    handler.end_headers()

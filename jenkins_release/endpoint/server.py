@@ -1,0 +1,166 @@
+"""An HTTP server on loopback, in threads of this process."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import logging
+import re
+import secrets
+import socket
+import socketserver
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler
+from types import TracebackType
+from typing import Any
+
+from jenkins_release.base.errors import ConfigurationError
+from jenkins_release.base.waits import Stopped
+
+LOOPBACK = "127.0.0.1"
+MAX_CONNECTIONS = 64
+"""Maximum concurrent connections; more are closed at once."""
+IDLE_S = 60.0
+"""Seconds without a byte after which a connection is closed."""
+_POLL_S = 0.05
+_HOSTS = re.compile(r"(?:127\.0\.0\.1|localhost)(?::\d{1,5})?", re.IGNORECASE)
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Login:
+    """What a client must send: any user of the machine can reach loopback.
+
+    Attributes:
+        username: User name.
+        password: Password.
+    """
+
+    username: str
+    password: str = field(repr=False)
+
+    @classmethod
+    def new(cls) -> Login:
+        """Return one that nobody can guess."""
+        return cls("jenkins-release", secrets.token_urlsafe(32))
+
+    def opens(self, header: str) -> bool:
+        """Whether an ``Authorization`` header has it (RFC 7617)."""
+        scheme, _, given = header.partition(" ")
+        expected = base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
+        return scheme.lower() == "basic" and secrets.compare_digest(given.strip().encode(), expected.encode())
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers the requests of one connection; see :class:`LoopbackServer`."""
+
+    protocol_version = "HTTP/1.1"
+    timeout = IDLE_S
+    disable_nagle_algorithm = True
+    server: _Server
+
+    def answer(self) -> None:
+        """Answer one request, unless the client may not make it."""
+        try:
+            # A page in a browser of this machine could otherwise read everything, under a name of its own
+            # that leads to 127.0.0.1.
+            if not _HOSTS.fullmatch(self.headers.get("Host", "")):
+                self.send_error(421)
+            else:
+                self.server.serve(self)
+        except (OSError, Stopped) as error:
+            self.close_connection = True
+            _log.debug("%s %s broke off: %s", self.command, self.path.partition("?")[0], error)
+
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = answer  # noqa: N815  # http.server's names
+
+    def version_string(self) -> str:
+        """Return the name of the server, without Python's version."""
+        return "jenkins-release"
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # http.server's name
+        """Write to the log; a path holds no secret, and headers are not written."""
+        _log.debug("%s", format % args)
+
+
+class LoopbackServer:
+    """Listens on 127.0.0.1 while it is entered; leaving it closes every connection.
+
+    Args:
+        serve: Answers a request, in a thread of its connection.
+        port: Port; 0 takes a free one.
+
+    Raises:
+        ConfigurationError: The port cannot be used.
+    """
+
+    def __init__(self, serve: Callable[[Handler], None], port: int = 0) -> None:
+        try:
+            self._server = _Server((LOOPBACK, port), serve)
+        except OSError as error:
+            raise ConfigurationError(
+                f"port {port} of {LOOPBACK} cannot be used: {error.strerror}",
+                hint="another program listens there: choose another port, or leave it out for a free one",
+            ) from error
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=[_POLL_S], daemon=True, name="endpoint"
+        )
+
+    @property
+    def host(self) -> str:
+        """Its host and port."""
+        return f"{LOOPBACK}:{self._server.server_address[1]}"
+
+    def __enter__(self) -> LoopbackServer:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.end()
+        self._thread.join()
+
+
+class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
+    # Without it, a port stays taken for a minute after its last connection. Linux still lets nobody share it.
+    allow_reuse_address = True
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = MAX_CONNECTIONS
+
+    def __init__(self, address: tuple[str, int], serve: Callable[[Handler], None]) -> None:
+        self.serve = serve
+        self._open: set[socket.socket] = set()
+        self._lock = threading.Lock()
+        super().__init__(address, Handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        with self._lock:
+            taken = len(self._open) < MAX_CONNECTIONS
+            if taken:
+                self._open.add(request)
+        if taken:
+            super().process_request(request, client_address)
+        else:
+            super().shutdown_request(request)
+
+    def shutdown_request(self, request: Any) -> None:
+        with self._lock:
+            self._open.discard(request)
+        super().shutdown_request(request)
+
+    def end(self) -> None:
+        """Stop listening, and close every connection."""
+        self.shutdown()
+        self.server_close()
+        with self._lock:
+            connections = list(self._open)
+        for connection in connections:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
+        _log.debug("a request on loopback failed", exc_info=True)

@@ -1,0 +1,66 @@
+"""Loads images by letting the daemon pull them from loopback: layers that it has are not read."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+
+from jenkins_release.base.errors import ReleaseError
+from jenkins_release.endpoint.pulls import Pulls
+from jenkins_release.endpoint.server import Login, LoopbackServer
+from jenkins_release.records.candidate import CandidateImage, ListedPlatform, PlatformRecord
+from jenkins_release.registry.protocol import RegistryLogin
+from jenkins_release.steps.candidate.opened import OpenCandidate
+from jenkins_release.steps.candidate.served import CandidateContents
+from jenkins_release.steps.context.services import Services
+
+_log = logging.getLogger(__name__)
+_REPOSITORY = "jenkins-release/"
+"""How the names begin that images have while they are pulled."""
+_TAG = "candidate"
+
+
+def pull_images(
+    opened: OpenCandidate,
+    images: Sequence[CandidateImage],
+    parts: Mapping[str, PlatformRecord],
+    services: Services,
+) -> int:
+    """Let the daemon pull images, and give them their names.
+
+    Args:
+        opened: The candidate.
+        images: Which of its images.
+        parts: Short name of each image to what is loaded of it.
+        services: Share and daemon.
+
+    Returns:
+        The bytes of layers and configs that were read from the share.
+
+    Raises:
+        PullRefused: The daemon cannot pull from this machine's loopback.
+        IntegrityError: The share has something else than what was recorded.
+        RemoteError: Share or daemon failed.
+    """
+    contents, login = CandidateContents(opened, services), Login.new()
+    digests = {image.name: contents.add(image, f"{_REPOSITORY}{n}", _TAG) for n, image in enumerate(images)}
+    with services.progress.task(f"load {opened.ref}") as task:
+        task.waits_for("the Docker daemon to pull the images")
+        pulls = Pulls(contents, login, task.advance)
+        with LoopbackServer(pulls.serve) as server:
+            credentials = RegistryLogin(server.host, login.username, login.password)
+            for number, image in enumerate(images):
+                part = parts[image.name]
+                digest = part.manifest.digest if isinstance(part, ListedPlatform) else digests[image.name]
+                repository = f"{server.host}/{_REPOSITORY}{number}"
+                try:
+                    services.engine.pull(repository, digest, credentials, pulls.check)
+                    services.engine.tag(f"{repository}@{digest}", image.reference)
+                except ReleaseError:
+                    # What the daemon says of it is only a consequence.
+                    if pulls.failures:
+                        raise pulls.failures[0] from None
+                    raise
+                finally:
+                    services.engine.untag(f"{repository}@{digest}")
+    return pulls.sent
