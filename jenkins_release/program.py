@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import sys
@@ -9,6 +10,10 @@ from pathlib import Path
 from typing import TextIO
 
 from jenkins_release.base.signals import end_at_once, interrupt_commands
+
+_COLLECTED = 10_000
+"""New objects after which the garbage collector looks for cycles. With Python's 700 it takes a tenth of a
+command's time: what is imported stays."""
 
 
 def run() -> None:
@@ -21,6 +26,7 @@ def run() -> None:
         os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])  # noqa: S606 - no shell
     # Before everything that takes time: Ctrl-C during an import would print a traceback.
     end_at_once()
+    gc.set_threshold(_COLLECTED)
     from jenkins_release.cli.entry import main
 
     for stream in (sys.stdout, sys.stderr):
@@ -31,6 +37,7 @@ def run() -> None:
     status = main()
     for stream in (sys.stdout, sys.stderr):
         _drop_what_cannot_be_written(stream)
+    gc.freeze()  # the memory goes to the system at once: no need to look for cycles in it
     sys.exit(status)
 
 
