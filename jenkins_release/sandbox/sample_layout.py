@@ -7,12 +7,13 @@ docs/attestations/attestation-storage.md). The program in it is that of this mac
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from isal import igzip
 
 from jenkins_release.images.docker_archive import BLOCK, END, blob_path, file_header
 from jenkins_release.oci.manifests import OCI_CONFIG, OCI_INDEX, OCI_MANIFEST, UNKNOWN, sha256_digest
@@ -82,7 +83,7 @@ class _Layout:
     def layer(self, chunks: Any) -> dict[str, Any]:
         """Write a layer, and return its descriptor."""
         data = b"".join(chunks)
-        entry = self._blob(gzip.compress(data, 1, mtime=0), _LAYER)
+        entry = self._blob(igzip.compress(data, 1, mtime=0), _LAYER)
         self._diff_ids[entry["digest"]] = f"sha256:{hashlib.sha256(data).hexdigest()}"
         return entry
 
