@@ -38,24 +38,33 @@ is_set_up() { # DIR is an installation of 8.1.0: a copy of the first one that th
     cp -a "$first" "$DIR"
 }
 set_up_asking() { script setup.sh --dir "$DIR" --answers "$ANSWERS" --no-login "$@"; }
-with_registry() { # copies of both bundles whose images a registry has: a stand-in for curl, serving the files of SERVED
-    SERVED="$BATS_TEST_TMPDIR/served"
-    export SERVED
-    mkdir "$SERVED"
-    cp -r "$BUNDLE" "$BATS_TEST_TMPDIR/this"
-    cp -r "$NEXT" "$BATS_TEST_TMPDIR/next"
-    BUNDLE="$BATS_TEST_TMPDIR/this" NEXT="$BATS_TEST_TMPDIR/next"
+images_of_registry() { # images_of_registry FOLDER: files of images, and both bundles with their digests
+    mkdir -p "$1/served"
+    cp -r "$BUNDLE" "$1/this"
+    cp -r "$NEXT" "$1/next"
     local name letter folder
     for name in rms:a viewer:b; do
         letter=${name#*:} name=${name%:*}
-        printf '{"of":"%s"}' "$name" >"$SERVED/$name"
-        for folder in "$BUNDLE" "$NEXT"; do
-            sed -i "s/$letter\{64\}/$(sha256sum <"$SERVED/$name" | cut -c1-64)/" "$folder/release.env" "$folder/docker-compose.yml"
-            sums_again "$folder"
+        printf '{"of":"%s"}' "$name" >"$1/served/$name"
+        for folder in this next; do
+            sed -i "s/$letter\{64\}/$(sha256sum <"$1/served/$name" | cut -c1-64)/" "$1/$folder/release.env" "$1/$folder/docker-compose.yml"
         done
     done
-    sed -i "s/^RELEASE_TAG=.*/RELEASE_TAG='8.1.1'/" "$NEXT/release.env"
-    sums_again "$NEXT"
+    sed -i "s/^RELEASE_TAG=.*/RELEASE_TAG='8.1.1'/" "$1/next/release.env"
+    sums_again "$1/this"
+    sums_again "$1/next"
+}
+with_registry() { # copies of both bundles whose images a registry has: a stand-in for curl, serving the files of SERVED
+    SERVED="$BATS_TEST_TMPDIR/served"
+    export SERVED
+    local made="$BATS_FILE_TMPDIR/registry"
+    if [ ! -d "$made" ]; then
+        images_of_registry "$made.new"
+        mv "$made.new" "$made"
+    fi
+    cp -r "$made/served" "$SERVED"
+    cp -r "$made/this" "$made/next" "$BATS_TEST_TMPDIR"
+    BUNDLE="$BATS_TEST_TMPDIR/this" NEXT="$BATS_TEST_TMPDIR/next"
     fake curl <<'EOF'
 given=$(cat) out=/dev/null
 while [ $# -gt 0 ]; do
@@ -117,7 +126,7 @@ esac
 EOF
 }
 sums_again() { # sums_again FOLDER: SHA256SUMS of its files as they are now
-    (cd "$1" && sed 's/^.*  //' SHA256SUMS | while IFS= read -r file; do sha256sum "$file"; done) >"$BATS_TEST_TMPDIR/sums"
+    (cd "$1" && sed 's/^.*  //' SHA256SUMS | tr '\n' '\0' | xargs -0 sha256sum >"$BATS_TEST_TMPDIR/sums")
     cp "$BATS_TEST_TMPDIR/sums" "$1/SHA256SUMS"
 }
 planted() { # planted NAME...: PLANTED is a copy of the bundle in which, right after the first mktemp, another
