@@ -82,9 +82,10 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Keep the garbage collector from looking through modules and tests again and again."""
+    """Keep the garbage collector from looking through modules and tests, and through the rest too often."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
     gc.enable()
 
 

@@ -245,12 +245,17 @@ class Counter:
 
     def __init__(self) -> None:
         self.most = 0
+        self._before = self._statements()
+        gc.freeze()  # what is there already need not be looked through each time
 
     def passed(self, what: str) -> None:
         """Count."""
         if what == "referrers.blob":
-            found = sum(type(each) is ImageStatement for each in gc.get_objects())
-            self.most = max(self.most, found)
+            self.most = max(self.most, self._before + self._statements())
+
+    @staticmethod
+    def _statements() -> int:
+        return sum(type(each) is ImageStatement for each in gc.get_objects())
 
 
 def copies(product: Product, repository: str, digest: str, said: ImageStatement, number: int) -> None:
