@@ -61,7 +61,7 @@ private void export(Map given) {
     jenkinsReleaseOutcome.say(candidate(given), 'is exported')
     Map exported = exportCandidate(version: given.version, from: given.from, config: given.config,
         report: 'candidate.json', credentials: given.credentials)
-    jenkinsReleaseOutcome.say(candidate(given), 'exported', [nameOf(exported) + ', ' + exported.digest])
+    jenkinsReleaseOutcome.done(candidate(given), 'exported', [nameOf(exported) + ', ' + exported.digest])
     archiveArtifacts artifacts: 'candidate.json', fingerprint: true
     tell(given, exported)
 }

@@ -117,8 +117,8 @@ private void look(Map given) {
 /** Asks whether to do what was found. Outside any node: waiting holds no executor. */
 private String ask(Map given) {
     try {
-        return input(message: params.CUSTOMER + ': ' + env.TO_DO + '?', ok: 'Do it', submitter: given.submitter,
-            submitterParameter: 'APPROVER')
+        return input(message: jenkinsReleaseOutcome.shown(params.CUSTOMER + ': ' + env.TO_DO + '?'), ok: 'Do it',
+            submitter: given.submitter, submitterParameter: 'APPROVER')
     } catch (InterruptedException failure) {
         jenkinsReleaseOutcome.explain(whatFor(params), failure, 'nobody answered in ' + given.approvalDays + ' days')
         throw failure

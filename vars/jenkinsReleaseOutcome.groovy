@@ -18,6 +18,12 @@ void say(String subject, String outcome, List<String> facts = []) {
     currentBuild.description = described(subject, outcome, facts, currentBuild.description ?: '')
 }
 
+/** Says what the build is for, once that is done: what fails after it does not undo it, and does not hide it. */
+void done(String subject, String outcome, List<String> facts = []) {
+    say(subject, outcome, facts)
+    env.JENKINS_RELEASE_DONE = outcome
+}
+
 /** Says why a stage failed or was interrupted, unless that has been said; late is why nobody may have answered. */
 void explain(String subject, Object failure, String late) {
     if (env.JENKINS_RELEASE_EXPLAINED) {
@@ -25,17 +31,17 @@ void explain(String subject, Object failure, String late) {
     }
     env.JENKINS_RELEASE_EXPLAINED = 'true'
     if (failure instanceof InterruptedException) {
-        say(subject, interruption(failure, late))
+        say(subject, afterwards(interruption(failure, late)))
     } else {
-        List<String> lines = linesOf(failure.message ?: failure.toString())
-        say(subject, reasonOf(lines), behindFirst(lines))
+        List<String> lines = linesOf(failure.message?.trim() ?: failure.toString())
+        say(subject, afterwards(reasonOf(lines)), behindFirst(lines))
     }
 }
 
 /** For the end of a pipeline: why an agent or a checkout failed, outside of a stage's body, is in the console. */
 void ended(String subject, String how) {
     if (!env.JENKINS_RELEASE_EXPLAINED) {
-        say(subject, how + ', see the console')
+        say(subject, afterwards(how + ', see the console'))
     }
 }
 
@@ -51,21 +57,32 @@ String shown(String text) {
         .replace('&', '\uff06').trim()
 }
 
+/** An outcome behind the one that stays, such as 'promoted, then failed: ...'. */
+private String afterwards(String outcome) {
+    return env.JENKINS_RELEASE_DONE ? env.JENKINS_RELEASE_DONE + ', then ' + outcome : outcome
+}
+
+/** Lists show a name whole, and a form takes any text. */
 @NonCPS
 private String named(String number, String subject, String outcome) {
-    return shown('#' + number + ' ' + (subject ? subject + ' ' : '') + outcome)
+    return cut(shown('#' + number + ' ' + (subject ? cut(subject, 100) + ' ' : '') + outcome), 250)
 }
 
 @NonCPS
 private String described(String subject, String outcome, List<String> facts, String before) {
-    List<String> lines = [shown((subject ? subject + ' ' : '') + outcome)]
+    List<String> all = [cut(shown((subject ? cut(subject, 100) + ' ' : '') + outcome), 250)]
     for (fact in facts) {
-        lines << ('- ' + shown(fact))
+        all << ('- ' + cut(shown(cut(fact, 2000)), 500))
     }
     for (line in before.tokenize('\n')) {
-        if (line.startsWith('- ') && !lines.contains(line)) {
-            lines << line
+        if (line.startsWith('- ') && !all.contains(line)) {
+            all << line
         }
+    }
+    // The console has all of it; Jenkins shows a description wherever it shows the build.
+    List<String> lines = []
+    for (int i = 0; i < all.size() && i < 50; i++) {
+        lines << (i == 49 && all.size() > 50 ? '- and more, see the console' : all[i])
     }
     return lines.join('\n')
 }
@@ -109,7 +126,12 @@ private String reasonOf(List<String> lines) {
 
 @NonCPS
 private String shortened(String text) {
-    return text.length() > 80 ? text.substring(0, 77).trim() + '...' : text
+    return cut(text, 80)
+}
+
+@NonCPS
+private String cut(String text, int most) {
+    return text.length() > most ? text.substring(0, most - 3).trim() + '...' : text
 }
 
 /** Who or what interrupted a build. The script sandbox, in which the library of a folder runs, does not tell. */

@@ -112,10 +112,9 @@ private void promote(Map given) {
         checks: 'checks.xml', config: given.config,
         credentials: jenkinsReleaseApproval.credentialsFor(given.credentials,
             ['smb', 'aws', 'mail', 'webhook'], 'promotion'))
-    jenkinsReleaseOutcome.say(candidate, promotion.changed ? 'promoted' : 'was promoted before, nothing to do')
-    if (promotion.changed) {
-        jenkinsReleaseOutcome.keep()
-    }
+    // Also what was promoted before: the build that did it may have been killed before it could keep itself.
+    jenkinsReleaseOutcome.keep()
+    jenkinsReleaseOutcome.done(candidate, promotion.changed ? 'promoted' : 'was promoted before, nothing to do')
     archiveArtifacts artifacts: 'promotion.json', fingerprint: true
     releaseHistory version: params.VERSION, page: 'history.txt', config: given.config,
         credentials: jenkinsReleaseApproval.credentialsFor(given.credentials, ['smb'], '')

@@ -103,10 +103,9 @@ private void publish(Map given, Closure prepare) {
     Map publication = publishRelease(version: params.VERSION, build: params.BUILD, setupZip: given.setupZip,
         report: 'publication.json', config: given.config,
         credentials: jenkinsReleaseApproval.reading(given.credentials, 'promotion'))
-    jenkinsReleaseOutcome.say(candidate, publication.changed ? 'published' : 'was published before, nothing to do')
-    if (publication.changed) {
-        jenkinsReleaseOutcome.keep()
-    }
+    // Also what was published before: the build that did it may have been killed before it could keep itself.
+    jenkinsReleaseOutcome.keep()
+    jenkinsReleaseOutcome.done(candidate, publication.changed ? 'published' : 'was published before, nothing to do')
     archiveArtifacts artifacts: 'publication.json', fingerprint: true
     releaseHistory version: params.VERSION, page: 'history.txt', config: given.config,
         credentials: jenkinsReleaseApproval.credentialsFor(given.credentials, ['smb'], '')

@@ -102,7 +102,8 @@ private Map ask(Map given) {
     Map answer = [:]
     try {
         answer = input(
-            message: 'The verdict on ' + candidate() + ', ' + env.TESTED_DIGEST + '? ' + env.TEST_RESULTS,
+            message: jenkinsReleaseOutcome.shown('The verdict on ' + candidate() + ', ' + env.TESTED_DIGEST + '? ' +
+                env.TEST_RESULTS),
             ok: 'Sign', submitter: given.submitter, submitterParameter: 'TESTER',
             parameters: [
                 choice(name: 'VERDICT', choices: ['fail', 'pass'], description: 'Required. May it be released?'),
@@ -132,7 +133,7 @@ private void sign(Map given, Map answer) {
     if (answer.VERDICT == 'pass' && answer.ACCEPT_FAILURES?.trim()) {
         facts << 'failed tests were accepted: ' + answer.ACCEPT_FAILURES
     }
-    jenkinsReleaseOutcome.say(candidate(), 'signed: ' + answer.VERDICT, facts)
+    jenkinsReleaseOutcome.done(candidate(), 'signed: ' + answer.VERDICT, facts)
     archiveArtifacts artifacts: 'verdict.json', fingerprint: true
     if (answer.VERDICT == 'fail') {
         // Not a failure: the job did its work, and the verdict is on the share. But nobody may take it for a pass.

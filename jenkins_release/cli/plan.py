@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from jenkins_release.base.text import shortened
 from jenkins_release.cli.output import bullets, counted, plain, size, table
 
 if TYPE_CHECKING:
@@ -11,6 +12,10 @@ if TYPE_CHECKING:
 
     from jenkins_release.records.plan import Plan, PlannedImage, TagNow
     from jenkins_release.rules.release.verdicts import ToldVerdict
+
+
+# Jenkins keeps the question in the environment of the build, in which a kernel allows 128 KiB for a variable.
+_VERDICTS, _LINE = 20, 1000
 
 
 def plan_json(plan: Plan) -> dict[str, Any]:
@@ -58,7 +63,9 @@ def question(plan: Plan, verdicts: Sequence[ToldVerdict]) -> str:
         plan: The plan.
         verdicts: What QA says.
     """
-    lines = [f"QA: {each.line}." for each in verdicts] or ["QA: no verdict that counts."]
+    lines = [f"QA: {each.line}." for each in verdicts[:_VERDICTS]] or ["QA: no verdict that counts."]
+    if len(verdicts) > _VERDICTS:
+        lines.append(f"QA: {counted(len(verdicts) - _VERDICTS, 'more verdict')}, see the plan.")
     if plan.images:
         tags = dict.fromkeys(tag.tag for image in plan.images for tag in image.tags)
         lines.append(f"{counted(len(plan.images), 'image')} to {plan.registry}, tags {', '.join(tags)}.")
@@ -66,7 +73,7 @@ def question(plan: Plan, verdicts: Sequence[ToldVerdict]) -> str:
         where = plan.release_area or "nowhere, as share.releases is not set"
         lines.append(f"{counted(len(plan.installers), 'installer')} to {where}.")
     lines += [f"Requested by {plain(plan.requester)}.", f"Plan {plan.digest}."]
-    return "\n".join(lines)
+    return "\n".join(shortened(line, _LINE) for line in lines)
 
 
 def _bytes_text(image: PlannedImage) -> str:

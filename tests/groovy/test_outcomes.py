@@ -175,6 +175,37 @@ def test_a_description_is_harmless_for_every_formatter(jenkins: Jenkins, empty_j
     ]
 
 
+def test_what_fails_after_a_promotion_does_not_hide_it(jenkins: Jenkins, promoting: SkyDrm):
+    """The release is out, whatever becomes of the history: a name that says only 'failed' would be wrong."""
+    Path(promoting.job.checkout["folder"], "history.txt").mkdir()
+    outcome = jenkins.run(promoting.job, PROMOTE, params=PARAMETERS, approver="bob")
+    outcome.failed()
+    assert outcome.name.startswith("#7 8.1.0/42 promoted, then configuration: ")
+    assert outcome.description.startswith("8.1.0/42 promoted, then configuration: ")
+    assert outcome.kept
+    assert evidence(promoting)[-1] == "promotion"
+
+
+def test_name_and_description_have_a_limit(jenkins: Jenkins, empty_job: Job):
+    """A form takes any text, and a failure may have thousands of reasons; the console has them."""
+    call = "'8' * 5000, 'x' * 5000, (1..200).collect { it + ' ' + ('y' * 5000) }"
+    name, description = jenkins.run(empty_job, SAY.format(call)).ok()
+    assert len(name) == 250
+    lines = description.splitlines()
+    assert (len(lines), max(map(len, lines))) == (50, 502)
+    assert lines[-1] == "- and more, see the console"
+
+
+@pytest.mark.parametrize("text", ["'\\n'", "' '", "''"])
+def test_a_failure_without_a_text_is_said_too(jenkins: Jenkins, empty_job: Job, text: str):
+    """A step of the product's own may throw anything."""
+    script = (
+        f"try {{ jenkinsReleaseOutcome('8.1.0/42') {{ error {text} }} }} catch (e) {{ }}\n"
+        "return currentBuild.displayName"
+    )
+    assert jenkins.run(empty_job, script).ok().startswith("#42 8.1.0/42 failed: ")
+
+
 def test_every_pipeline_has_times_and_fingerprints():
     """Also the reference pipelines; a question or a failure is named in each."""
     for path in [*VARS.glob("*Pipeline.groovy"), ROOT / "Jenkinsfile"]:

@@ -121,7 +121,7 @@ def test_nobody_is_asked_for_what_was_published_before(jenkins: Jenkins, publish
     again.ok()
     assert "input" not in calls(again)
     assert again.description.endswith("\n- published before: nobody is asked")
-    assert (again.name, again.kept) == ("#8 8.1.0/42 was published before, nothing to do", False)
+    assert (again.name, again.kept) == ("#8 8.1.0/42 was published before, nothing to do", True)
     assert product.ok("promote", "plan", "8.1.0/42")["published"] is True
 
 

@@ -122,7 +122,7 @@ def test_nobody_is_asked_for_what_was_promoted_before(jenkins: Jenkins, promotin
     again = jenkins.run(another(promoting.job), PROMOTE, params=PARAMETERS)
     again.ok()
     assert "input" not in calls(again)
-    assert again.name == "#8 8.1.0/42 was promoted before, nothing to do"
+    assert (again.name, again.kept) == ("#8 8.1.0/42 was promoted before, nothing to do", True)
     assert again.description.endswith("\n- promoted before: nobody is asked")
     assert evidence(promoting) == before
     assert promoting.product.ok("promote", "plan", "8.1.0/42")["promoted"] is True
