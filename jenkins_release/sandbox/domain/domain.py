@@ -175,6 +175,7 @@ class Domain:
         return {
             "samba-dc1": self.controller.pid(),
             **{f"smbd-{name}": server.pid() for name, server in self.file_servers.items()},
+            **{f"winbindd-{name}": server.logons_pid() for name, server in self.file_servers.items()},
         }
 
     def untie(self) -> None:

@@ -85,7 +85,7 @@ class DomainFileServer(OneServer):
             ConfigurationError: Samba is not installed.
             RemoteError: It could not join, or did not start.
         """
-        if self.pid() is not None:
+        if self.pid() is not None and self.logons_pid() is not None:
             return
         self._write_config()
         joined = self.folder / "joined"
@@ -93,7 +93,9 @@ class DomainFileServer(OneServer):
             self._join(administrator)
             joined.touch()
         pipe = self.folder / "run" / "winbindd" / "pipe"
-        pipe.unlink(missing_ok=True)
+        if self.logons_pid() is None:
+            # What an earlier one left is no answer.
+            pipe.unlink(missing_ok=True)
         self._logons.start(
             self._inside([find_program("winbindd", "winbind"), *_FOREGROUND, "-s", str(self.config_file)]),
             pipe.exists,
@@ -106,6 +108,10 @@ class DomainFileServer(OneServer):
             env=self._environ,
             tied=tied,
         )
+
+    def logons_pid(self) -> int | None:
+        """Return the pid of what asks the controller about logins, or None."""
+        return self._logons.pid()
 
     def stop(self) -> None:
         """End it, and what asks the controller for it. Raises RemoteError if one of them does not end."""
