@@ -15,7 +15,7 @@ from jenkins_release.share.smb.address import SmbAddress
 from jenkins_release.share.smb.connection import A_FOLDER, READ_ATTRIBUTES, SmbConnection
 from jenkins_release.share.smb.dfs import Referral, Referrals, Referred, may_follow, referral
 from jenkins_release.share.smb.domain import PLAIN_S, root_referral
-from jenkins_release.share.smb.errors import FOREIGN, LoginRefused, MethodRefused, translate
+from jenkins_release.share.smb.errors import FOREIGN, LoginRefused, MethodRefused, of_all, translate
 from jenkins_release.share.smb.login import SmbLogin, encryption_demanded, log_in
 from jenkins_release.share.smb.sessions import LostSessions
 
@@ -56,6 +56,11 @@ def connect(address: SmbAddress, access: Access, *, stay_on: SmbAddress | None =
     return _follow(address, address, access, _MAX_REFERRALS)
 
 
+def connect_to_target(target: SmbAddress, address: SmbAddress, access: Access) -> SmbConnection:
+    """Connect to one target of a share's DFS path, and to no other; as :func:`connect` does otherwise."""
+    return _follow(target, address, access, _MAX_REFERRALS - 1)
+
+
 def _follow(target: SmbAddress, shown: SmbAddress, access: Access, hops: int) -> SmbConnection:
     known = access.referrals.find(target)
     found = known
@@ -90,20 +95,20 @@ def _first_of(
     found: Referral, target: SmbAddress, shown: SmbAddress, access: Access, hops: int
 ) -> SmbConnection:
     """Return a connection to the first target that works."""
-    failure: RemoteError | None = None
+    failures: list[tuple[str, RemoteError]] = []
     for each in allowed_targets(found.targets, shown, access.login):
         try:
             connection = _follow(each, shown, access, hops - 1)
         except RemoteError as error:
             _log.warning("DFS target %s of %s: %s", each, shown, error)
-            failure = error
+            failures.append((f"DFS target {each}", error))
             if isinstance(error, LoginRefused) and not isinstance(error, MethodRefused):
                 # Another target would refuse the same account, and count one more failed attempt.
-                break
+                raise
         else:
             access.referrals.prefer(target, each)
             return connection
-    raise failure or RemoteError(f"cannot use {shown}: its DFS referral names no target")
+    raise of_all(failures) or RemoteError(f"cannot use {shown}: its DFS referral names no target")
 
 
 def allowed_targets(targets: Sequence[SmbAddress], shown: SmbAddress, login: SmbLogin) -> list[SmbAddress]:
@@ -124,7 +129,7 @@ def allowed_targets(targets: Sequence[SmbAddress], shown: SmbAddress, login: Smb
 
 def _connect_here(target: SmbAddress, shown: SmbAddress, access: Access) -> SmbConnection:
     login, lost = access.login, access.lost
-    wire, session = log_in(target, login, lost)
+    wire, session = log_in(target, login, lost, shown)
     try:
         tree = TreeConnect(session, rf"\\{target.server}\{target.share}")
         try:

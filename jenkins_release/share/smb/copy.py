@@ -42,12 +42,14 @@ class ServerCopy:
     Args:
         connection: Connection to the server, with the target's share.
         source: Root of the share that the file is on, a share of the same server.
+        shown: The configured location of that share, for messages.
         path: The file below it.
     """
 
-    def __init__(self, connection: SmbConnection, source: SmbAddress, path: str) -> None:
+    def __init__(self, connection: SmbConnection, source: SmbAddress, shown: SmbAddress, path: str) -> None:
         self._connection = connection
         self._source = source
+        self._shown = shown
         self._path = path
         self._handle: Open | None = None
         self._tree: TreeConnect | None = None
@@ -60,7 +62,7 @@ class ServerCopy:
         except SMBResponseException as error:
             if not connection_survives(error):
                 raise
-            raise translate(error, "copy from", self._source.path(self._path)) from error
+            raise translate(error, "copy from", self._shown.path(self._path)) from error
 
     def _open(self, here: SmbConnection) -> ServerCopy:
         tree = here.tree
@@ -69,7 +71,7 @@ class ServerCopy:
             tree = TreeConnect(here.session, rf"\\{here.target.server}\{self._source.share}")
             tree.connect()
             self._tree = tree
-        reading = SmbConnection(here.wire, here.session, tree, self._source, self._source)
+        reading = SmbConnection(here.wire, here.session, tree, self._source, self._shown)
         self._handle = reading.open(self._path, READ_DATA, share=SHARE_READ, options=A_FILE)
         return self
 
@@ -99,7 +101,7 @@ class ServerCopy:
         size = int(self._opened.end_of_file)
         wanted = max(0, size - offset) if length is None else length
         if offset + wanted > size or offset > size:
-            raise too_short(self._source.path(self._path), offset, wanted, size)
+            raise too_short(self._shown.path(self._path), offset, wanted, size)
         return wanted
 
     def append_to(self, target: Open, at: int, offset: int, length: int) -> int | None:

@@ -81,6 +81,11 @@ class Referrals:
         """Ask again next time."""
         self._found.pop(address, None)
 
+    def beside(self, target: SmbAddress) -> tuple[SmbAddress, ...]:
+        """Return the targets among which one was chosen, itself included; none if no referral leads to it."""
+        known = (referral.targets for referral, _ in self._found.values())
+        return next((targets for targets in known if target in targets), ())
+
     def prefer(self, address: SmbAddress, target: SmbAddress) -> None:
         """Note that a target answered: it is tried first for as long as the referral counts."""
         found = self._found.get(address)

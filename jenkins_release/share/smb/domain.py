@@ -18,7 +18,7 @@ from jenkins_release.base.errors import RemoteError
 from jenkins_release.base.waits import Call
 from jenkins_release.share.smb.address import SmbAddress
 from jenkins_release.share.smb.dfs import Referral, expanded_names, may_follow, referral
-from jenkins_release.share.smb.errors import FOREIGN, LoginRefused, MethodRefused, translate
+from jenkins_release.share.smb.errors import FOREIGN, LoginRefused, MethodRefused, of_all, translate
 from jenkins_release.share.smb.kerberos import is_name
 from jenkins_release.share.smb.login import SmbLogin, log_in
 from jenkins_release.share.smb.sessions import LostSessions
@@ -53,7 +53,7 @@ def root_referral(address: SmbAddress, login: SmbLogin, lost: LostSessions) -> R
         return Referral((), 0.0 if found_in_dns is None else PLAIN_S)
     pending = list(found_in_dns)
     asked: set[str] = set()
-    failure: RemoteError | None = None
+    failures: list[tuple[str, RemoteError]] = []
     while pending and len(asked) < _MAX_CONTROLLERS:
         server = pending.pop(0)
         if server.casefold() in asked or not _is_trusted(server, address, login):
@@ -67,14 +67,14 @@ def root_referral(address: SmbAddress, login: SmbLogin, lost: LostSessions) -> R
                 # Another controller would refuse the same account, and count one more failed attempt.
                 raise
             _log.warning("domain controller %s: %s", server, error)
-            failure = error
+            failures.append((f"domain controller {server}", error))
             continue
         if not is_domain:
             return Referral((), PLAIN_S)
         if found.targets:
             return found
         pending += others
-    raise failure or RemoteError(
+    raise of_all(failures) or RemoteError(
         f"cannot use {address}: {address.server} is a domain, and none of its controllers "
         f"({', '.join(sorted(asked))}) knows a DFS root {address.share}",
         hint="correct the name after the domain: DFS management on Windows lists the namespaces",
@@ -125,11 +125,11 @@ def _ask_controller(
     controller: SmbAddress, address: SmbAddress, login: SmbLogin, lost: LostSessions
 ) -> tuple[bool, Sequence[str], Referral]:
     """Return whether the first name is a domain, its controllers, and who serves its root."""
-    wire, session = log_in(controller, login, lost)
+    wire, session = log_in(controller, login, lost, address)
     try:
         return _resolve(wire, session, controller, address)
     except FOREIGN as error:
-        raise translate(error, "ask for DFS referrals on", controller.server) from error
+        raise translate(error, f"ask {controller.server} for the DFS referral of", str(address)) from error
     finally:
         wire.hang_up()
 

@@ -8,6 +8,7 @@ attempt brings the account closer to being locked.
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from smbprotocol.exceptions import (
@@ -326,6 +327,23 @@ def login_error(error: BaseException, where: str, username: str | None) -> Remot
         text = f"cannot log in to {where}: the server answered {status_text(error.status)}"
     # Another attempt may count as one more wrong password.
     return LoginRefused(text, hint=found.hint or _NO_LOGIN)
+
+
+def of_all(failures: Sequence[tuple[str, RemoteError]]) -> RemoteError | None:
+    """Return one error for several servers, none of which works; None if there is none.
+
+    It is that of the first one which may work later, or else that of the first one: whichever came last is no
+    better reason. If there are several, its reasons name each.
+
+    Args:
+        failures: What was tried, and how it failed.
+    """
+    errors = [error for _, error in failures]
+    found = next((error for error in errors if error.retryable), errors[0] if errors else None)
+    if found is not None and len(failures) > 1:
+        told = [error.reasons or (f"{what}: {error.message}",) for what, error in failures]
+        found.reasons = tuple(dict.fromkeys(reason for reasons in told for reason in reasons))
+    return found
 
 
 def refused_name(status: int, tried: str) -> NameRefused:

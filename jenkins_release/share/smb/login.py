@@ -86,13 +86,16 @@ class Method:
     why: str = ""
 
 
-def log_in(address: SmbAddress, login: SmbLogin, lost: LostSessions) -> tuple[SmbWire, Session]:
+def log_in(
+    address: SmbAddress, login: SmbLogin, lost: LostSessions, shown: SmbAddress
+) -> tuple[SmbWire, Session]:
     """Connect to the server of ``address``, log in, and have it end the user's lost sessions.
 
     Args:
         address: Where the share is.
         login: How to log in.
         lost: The lost sessions; those on this server are gone afterwards.
+        shown: The configured location, for messages.
 
     Raises:
         ConfigurationError: The server demands encryption, which is switched off, or Kerberos is demanded and
@@ -102,7 +105,7 @@ def log_in(address: SmbAddress, login: SmbLogin, lost: LostSessions) -> tuple[Sm
     if login.refused:
         # Each attempt brings the account closer to being locked.
         raise LoginRefused(login.refused[0].message, hint=login.refused[0].hint)
-    where = str(address)
+    place = where = str(shown) if shown == address else f"{shown} at {address.server}"
     wire = SmbWire(address.server, address.port, login.timeout_s, login.least_rate, login.slow_s)
     wire.waits_for = lambda: f"the share {where} to answer the login"
     taken = lost.take(address)
@@ -115,12 +118,12 @@ def log_in(address: SmbAddress, login: SmbLogin, lost: LostSessions) -> tuple[Sm
                 f"cannot use {where}: the server offers no SMB encryption",
                 hint="upgrade the server to SMB 3, or switch encryption off for a network you trust",
             )
-        method = choose(address, login)
-        where = f"{address} with {method.told}"
+        method = choose(address.server, login, place)
+        where = f"{place} with {method.told}"
         session = _new_session(wire, method, login, ending[0] if ending else 0)
         if session.encrypt_data and not login.encrypt:
-            raise encryption_demanded(str(address))
-        wire.renew = lambda session_id: _renew(wire, session_id, address, login)
+            raise encryption_demanded(place)
+        wire.renew = lambda session_id: _renew(wire, session_id, login, place)
         wire.echo(sid=session.session_id, timeout=login.timeout_s, credit_request=_CREDITS)
         # A login names one session: the others get a login each, on the same connection.
         for each in ending[1:]:
@@ -142,18 +145,23 @@ def log_in(address: SmbAddress, login: SmbLogin, lost: LostSessions) -> tuple[Sm
     return wire, session
 
 
-def choose(address: SmbAddress, login: SmbLogin) -> Method:
+def choose(server: str, login: SmbLogin, where: str) -> Method:
     """Decide how to log in to a server, and get the ticket for it.
 
     ``negotiate`` takes Kerberos where the libraries are installed, the server has a name and the realm issues
     a ticket, and NTLM otherwise. If the realm refused the account, NTLM is not tried: that would be a second
     attempt with the same password.
 
+    Args:
+        server: Its name or address.
+        login: How to log in.
+        where: The share, for messages.
+
     Raises:
         ConfigurationError: Kerberos is demanded and not installed.
         LoginRefused: Kerberos is demanded, and there is no ticket; or the realm refused the account.
     """
-    server, tickets = address.server, login.tickets
+    tickets = login.tickets
     ntlm = Method("ntlm", login.username, login.password, f"NTLM as {login.username}")
     if login.auth == "ntlm":
         return ntlm
@@ -171,7 +179,7 @@ def choose(address: SmbAddress, login: SmbLogin) -> Method:
     except NoTicket as error:
         if login.auth == "kerberos" or error.final or not login.password:
             kind = LoginRefused if error.final else MethodRefused
-            raise kind(f"cannot log in to {address} with {told}: {error.message}", hint=error.hint) from error
+            raise kind(f"cannot log in to {where} with {told}: {error.message}", hint=error.hint) from error
         _log.info("no Kerberos for %s, so NTLM is used: %s", server, error.message)
         tickets.absent[server] = error.message
         return replace(ntlm, why=error.message)
@@ -198,7 +206,7 @@ def _new_session(wire: SmbWire, method: Method, login: SmbLogin, replaces: int) 
     return session
 
 
-def _renew(wire: SmbWire, session_id: int, address: SmbAddress, login: SmbLogin) -> None:
+def _renew(wire: SmbWire, session_id: int, login: SmbLogin, where: str) -> None:
     """Log in again to a session whose ticket has ended; what it has open stays open, under the same keys.
 
     MS-SMB2 sections 3.2.4.2.3 and 3.3.5.5.2.
@@ -207,13 +215,14 @@ def _renew(wire: SmbWire, session_id: int, address: SmbAddress, login: SmbLogin)
         LoginRefused: There is no ticket any more.
         SMBException: The server refuses.
     """
-    method = choose(address, login)
-    _log.info("the session on %s has expired: logging in again with %s", address.server, method.told)
+    server = str(wire.server_name)
+    method = choose(server, login, where)
+    _log.info("the session on %s has expired: logging in again with %s", server, method.told)
     context = spnego.client(
         method.username,
         method.password,
         service="cifs",
-        hostname=address.server,
+        hostname=server,
         options=spnego.NegotiateOptions.session_key,
         protocol=method.protocol,
     )

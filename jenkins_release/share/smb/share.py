@@ -216,7 +216,7 @@ class SmbShare:
         if self._target is None:
             self.stat("")
         # Behind DFS both locations may be names for any server: what counts is where they led.
-        return writer.copy(self._target or self._address, path, offset, length)
+        return writer.copy(self._target or self._address, self._address, path, offset, length)
 
     def make_folder(self, path: str) -> None:
         """Create a folder and those above it that are missing, below the root."""

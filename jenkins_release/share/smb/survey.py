@@ -6,6 +6,7 @@ import contextlib
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from smbprotocol.connection import Ciphers, Dialects, SMB2NegotiateResponse
@@ -13,16 +14,19 @@ from smbprotocol.header import Commands
 
 from jenkins_release.base.checks import Examination, Found
 from jenkins_release.base.clocks import compared
-from jenkins_release.base.errors import RemoteError
+from jenkins_release.base.errors import ReleaseError, RemoteError
 from jenkins_release.base.resolver import addresses
 from jenkins_release.base.waits import Call
 from jenkins_release.share.smb.address import SmbAddress
-from jenkins_release.share.smb.connect import Access, allowed_targets, connect
+from jenkins_release.share.smb.connect import Access, allowed_targets, connect, connect_to_target
+from jenkins_release.share.smb.dfs import may_follow
 from jenkins_release.share.smb.domain import find_controllers, root_referral
 from jenkins_release.share.smb.errors import FOREIGN, translate
 from jenkins_release.share.smb.login import choose, log_in
 from jenkins_release.share.smb.wire import SmbWire
 
+TARGET = "target"
+"""Begins the names of the checks of DFS targets, which follow the path."""
 STAGES = ("domain", "name", "port", "dialect", "login", "path", "clock")
 """The checks of a survey, in the order in which a connection needs them. A location without a domain has no
 first one."""
@@ -65,6 +69,9 @@ class Survey:
         self._server = address
         self._found: list[tuple[SmbAddress, str]] = []
         self._wire: _Noting | None = None
+        self._used: SmbAddress | None = None
+        self._targets: Sequence[SmbAddress] = ()
+        """Those of the last DFS link, if DFS leads elsewhere."""
 
     def examine(
         self, examination: Examination, named: Callable[[str], str], login_needs: Sequence[str] = ()
@@ -77,7 +84,7 @@ class Survey:
             login_needs: Earlier checks that a login needs: after a refused one, a second attempt would
                 bring the account closer to being locked.
         """
-        domain, name, port, dialect, login, path, clock = map(named, STAGES)
+        domain, name, port, dialect, login, _, clock = map(named, STAGES)
         try:
             if self._login.domain_controller or find_controllers(self.address.server):
                 examination.check(domain, self._domain, *login_needs)
@@ -85,7 +92,7 @@ class Survey:
             examination.check(port, self._port, name)
             examination.check(dialect, self._dialect, port)
             examination.check(login, self._log_in, dialect, *login_needs)
-            examination.check(path, self._path, login)
+            self._examine_path(examination, named, login)
             examination.check(clock, self._clock, dialect)
         finally:
             if self._wire is not None:
@@ -93,7 +100,13 @@ class Survey:
 
     def examine_path(self, examination: Examination, named: Callable[[str], str], *needs: str) -> None:
         """Check only the path: the server was looked at already, with the same login."""
+        self._examine_path(examination, named, *needs)
+
+    def _examine_path(self, examination: Examination, named: Callable[[str], str], *needs: str) -> None:
         examination.check(named("path"), self._path, *needs)
+        for target in self._targets:
+            what = f"{TARGET} {target.server}\\{target.share}"
+            examination.check(named(what), partial(self._target, target))
 
     def _domain(self) -> Found:
         found = root_referral(self.address, self._login, self._access.lost)
@@ -141,31 +154,42 @@ class Survey:
         )
 
     def _dialect(self) -> Found:
+        self._wire = self._dial(self._server)
+        return Found(self._spoken(self._wire))
+
+    def _dial(self, server: SmbAddress) -> _Noting:
         login = self._login
-        self._wire = wire = _Noting(
-            self._server.server, self._server.port, login.timeout_s, login.least_rate, login.slow_s
-        )
-        wire.waits_for = lambda: f"the server {self._server.server} to negotiate"
+        wire = _Noting(server.server, server.port, login.timeout_s, login.least_rate, login.slow_s)
+        wire.waits_for = lambda: f"the server {server.server} to negotiate"
         wire.now = self._now
-        with _translated("talk SMB with", self._server):
+        with _translated("talk SMB with", server):
             wire.dial()
+        return wire
+
+    def _spoken(self, wire: _Noting) -> str:
+        """Return the dialect, with its protection. Raises RemoteError if that is too little."""
+        login = self._login
         said = f"SMB {_DIALECTS.get(wire.dialect, hex(wire.dialect))}, signed"
         if not login.encrypt:
-            return Found(f"{said}; not encrypted, as share.encrypt = false")
+            return f"{said}; not encrypted, as share.encrypt = false"
         if not wire.supports_encryption:
             raise RemoteError(
                 f"{said}; the server offers no SMB encryption",
                 hint="upgrade the server to SMB 3, or set share.encrypt = false for a network you trust",
             )
         # Before SMB 3.1.1, there is one cipher (MS-SMB2 section 3.3.5.4).
-        return Found(f"{said}, encrypted by {_CIPHERS.get(wire.cipher_id, 'AES-128-CCM')}")
+        return f"{said}, encrypted by {_CIPHERS.get(wire.cipher_id, 'AES-128-CCM')}"
 
     def _log_in(self) -> Found:
-        wire, _ = log_in(self._server, self._login, self._access.lost)
+        wire, _ = log_in(self._server, self._login, self._access.lost, self.address)
         wire.hang_up()
+        return Found(self._way(self._server.server))
+
+    def _way(self, server: str) -> str:
+        """Return how the login to a server was done."""
         # The ticket is at hand, or known to be absent, so this asks nobody.
-        method = choose(self._server, self._login)
-        return Found(f"{method.told}; Kerberos: {method.why}" if method.why else method.told)
+        method = choose(server, self._login, str(self.address))
+        return f"{method.told}; Kerberos: {method.why}" if method.why else method.told
 
     def _path(self) -> Found:
         shown = self.address
@@ -174,19 +198,48 @@ class Survey:
         connection.close()
         if used == shown:
             return Found(f"{shown} is there")
-        known = self._access.referrals.find(shown)
-        # Behind a link, they are those of the link's namespace.
-        others = (
-            [str(each) for each in known.targets if each != used] if known and used in known.targets else []
-        )
+        self._used = used
+        self._targets = self._access.referrals.beside(used) or (used,)
+        others = [str(each) for each in self._targets if each != used]
         told = f"; other targets: {', '.join(others)}" if others else ""
         return Found(f"DFS leads {shown} to {used}{told}")
 
+    def _target(self, target: SmbAddress) -> Found:
+        if target == self._used:
+            found = self._look_at(target)
+            return Found(f"in use: {found.said}", found.hint)
+        if not may_follow(target.server, self.address.server, self._login.dfs_targets):
+            return Found(
+                f"{target} is not allowed, and nothing was sent there",
+                "if this server is yours, add it to share.dfs_targets",
+            )
+        try:
+            connection = connect_to_target(target, self.address, self._access)
+            connection.close()
+            # A target may be a DFS path itself.
+            found = self._look_at(connection.target)
+        except ReleaseError as error:
+            return Found(
+                f"could not be used instead: {'; '.join([error.message, *error.reasons])}",
+                error.hint or "repair the target, or take it out of the DFS link",
+            )
+        return Found(f"could be used instead: {found.said}", found.hint)
+
+    def _look_at(self, target: SmbAddress) -> Found:
+        wire = self._dial(target)
+        try:
+            clock = self._compared(target, wire)
+            return Found(f"{self._spoken(wire)}; {self._way(target.server)}; {clock.said}", clock.hint)
+        finally:
+            wire.drop()
+
     def _clock(self) -> Found:
-        wire = self._wire
+        return self._compared(self._server, self._wire)
+
+    def _compared(self, server: SmbAddress, wire: _Noting | None) -> Found:
         there = wire.there if wire is not None else None
         here = wire.here if wire is not None else None
-        return compared(f"the server {self._server.server}", there, here or self._now())
+        return compared(f"the server {server.server}", there, here or self._now())
 
 
 class _Noting(SmbWire):

@@ -83,11 +83,12 @@ class SmbWriter(Finished):
             self._upload.write(view)
         self._count += len(view)
 
-    def copy(self, source: SmbAddress, path: str, offset: int, length: int | None) -> bool:
+    def copy(self, source: SmbAddress, shown: SmbAddress, path: str, offset: int, length: int | None) -> bool:
         """Append a range of another file, which the server copies without transferring it.
 
         Args:
             source: Root of the share that the other file is on.
+            shown: The configured location of that share, for messages.
             path: The file below it.
             offset: First byte.
             length: Bytes; None for the rest of the file.
@@ -107,10 +108,10 @@ class SmbWriter(Finished):
             with self._doing("copy into"):
                 try:
                     self._upload.settle()
-                    with ServerCopy(self._connection, source, path) as copy:
+                    with ServerCopy(self._connection, source, shown, path) as copy:
                         if version and copy.version != version:
                             raise IntegrityError(
-                                f"{source.path(path)} was changed while it was copied: it had {version}, now "
+                                f"{shown.path(path)} was changed while it was copied: it had {version}, now "
                                 f"{copy.version}",
                                 hint="find out who writes to the share; what was copied is discarded",
                             )

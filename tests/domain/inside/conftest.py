@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from jenkins_release.base.retry import RetryPolicy
-from jenkins_release.sandbox.domain.domain import Domain
+from jenkins_release.sandbox.domain.domain import LINKS, Domain
 from jenkins_release.share import SmbShare
 from jenkins_release.share.protocol import Lease, Writer
 from jenkins_release.share.smb.address import SmbAddress
@@ -94,3 +94,12 @@ def early(domain: Domain, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         yield Early(folder / "tickets", share, lease, writer, written, reading, copy, kinit, writing)
         for name, value in environ.items():
             at_end.setenv(name, value)
+
+
+@pytest.fixture
+def links(domain: Domain) -> Iterator[Domain]:
+    """Whoever changes links leaves none."""
+    before = set(LINKS.rglob("*"))
+    yield domain
+    for path in sorted(set(LINKS.rglob("*")) - before, reverse=True):
+        path.unlink() if path.is_symlink() else path.rmdir()

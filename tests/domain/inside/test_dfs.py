@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from jenkins_release.base.errors import ConfigurationError, LeaseHeld, RemoteError
+from jenkins_release.base.errors import ConfigurationError, LeaseHeld, ReleaseError, RemoteError
 from jenkins_release.base.retry import RetryPolicy
-from jenkins_release.sandbox.domain.domain import LINKS, Domain
+from jenkins_release.sandbox.domain.domain import Domain
 from jenkins_release.share.smb import domain as smb_domain
 from jenkins_release.share.smb.domain import find_controllers
+from jenkins_release.share.smb.errors import LoginRefused
 from tests.fixtures.domain import LOCATION, Open
 
 NOBODY = "10.88.0.9"
@@ -22,15 +22,6 @@ NOBODY = "10.88.0.9"
 @pytest.fixture(autouse=True)
 def _told(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, logger="jenkins_release")
-
-
-@pytest.fixture
-def links(domain: Domain) -> Iterator[Domain]:
-    """Whoever changes links leaves none."""
-    before = set(LINKS.rglob("*"))
-    yield domain
-    for path in sorted(set(LINKS.rglob("*")) - before, reverse=True):
-        path.unlink() if path.is_symlink() else path.rmdir()
 
 
 def on(domain: Domain, server: str) -> Path:
@@ -245,6 +236,57 @@ def test_a_referral_counts_for_as_long_as_it_says(links: Domain, open_domain: Op
     share._pool.close()
     now[0] = 601.0
     assert "here" in [entry.name for entry in share.list("")]
+
+
+def test_targets_of_which_none_works(links: Domain, open_domain: Open) -> None:
+    """Each is told with its own failure, whichever came last, and one that is down may be up again later."""
+    links.link("none", r"fs2.corp.example\data", r"fs1.corp.example\no-such-share")
+    links.file_servers["fs2"].freeze()
+    try:
+        with pytest.raises(RemoteError) as caught:
+            open_domain(r"\\corp.example\share\none", timeout_s=1.0).list("")
+    finally:
+        links.file_servers["fs2"].thaw()
+    assert "did not answer in time" in caught.value.message
+    assert caught.value.retryable
+    first, second = caught.value.reasons
+    assert first.startswith(r"DFS target \\fs2.corp.example\data: ")
+    assert "did not answer in time" in first
+    assert second.startswith(r"DFS target \\fs1.corp.example\no-such-share: ")
+    assert "the server has no such share" in second
+
+
+# --- what people read -----------------------------------------------------------------------------
+
+
+def test_a_refused_login_names_what_people_wrote(links: Domain, open_domain: Open) -> None:
+    """And the server that refused it: a controller, or a target."""
+    with pytest.raises(LoginRefused) as caught:
+        open_domain(password="no-such-password").list("")
+    assert caught.value.message.startswith(
+        rf"cannot log in to {LOCATION} at dc1.corp.example with Kerberos as release@CORP.EXAMPLE for cifs/dc1"
+    )
+    links.link("strict", r"fs2.corp.example\data")
+    with pytest.raises(LoginRefused) as caught:
+        open_domain(r"\\corp.example\share\strict", auth="ntlm").list("")
+    assert caught.value.message.startswith(
+        r"cannot log in to \\corp.example\share\strict at fs2.corp.example with NTLM as release@corp.example"
+    )
+
+
+@pytest.mark.parametrize(("name", "length"), [("gone.bin", None), ("short.bin", 100)])
+def test_a_copy_names_what_people_wrote(open_domain: Open, name: str, length: int | None) -> None:
+    """Of what is missing, or too short, on the real server."""
+    share = open_domain()
+    put(share, "short.bin", b"short")
+    with (
+        pytest.raises(ReleaseError) as caught,
+        share.create("partial.bin") as writer,
+    ):
+        share.copy_into(writer, name, length=length)
+    share.remove("short.bin")
+    assert rf"{LOCATION}\{name}" in caught.value.message
+    assert "fs1" not in caught.value.message
 
 
 # --- what happens on a target ---------------------------------------------------------------------
