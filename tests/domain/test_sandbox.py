@@ -56,7 +56,10 @@ def test_commands_work_in_its_network(folder: Path) -> None:
     inside = ("sandbox", "enter", *at, "--", *PROGRAM)
     exported = jenkins_release(*inside, "candidate", "export", "--version", "8.1.0", "--build", "42", "-v")
     assert rf"{LOCATION}\SkyDRM\8.1.0\42" in exported.stdout + exported.stderr
-    assert "with Kerberos for cifs/fs1.corp.example, SMB 3.1.1, encrypted" in exported.stderr
+    assert (
+        "with Kerberos as release@CORP.EXAMPLE for cifs/fs1.corp.example, SMB 3.1.1, encrypted"
+        in exported.stderr
+    )
     assert rf"{LOCATION} is \\fs1.corp.example\data\release_candidate" in exported.stderr
     listed = jenkins_release(*inside, "candidate", "list").stdout
     assert "8.1.0/42" in listed

@@ -34,6 +34,10 @@ _REALM = (
     "write the account as user@REALM; the realm's KDC is found through DNS or krb5.conf: check both with "
     "kinit"
 )
+_KDC = (
+    "the realm's KDC is found through DNS or krb5.conf: check both with kinit, and that no firewall on the "
+    "way blocks port 88"
+)
 _SPN = (
     "write the server's own name as the domain knows it, not an alias or an address; if it is right, have "
     "its service principal registered: setspn -L SERVER lists them; if it is a domain that DNS does not "
@@ -81,7 +85,7 @@ _MEANINGS = {
         "KRB_AP_ERR_SKEW", "the clocks of this machine and the KDC differ too much", _CLOCK, final=True
     ),
     -1765328230: _Meaning("KRB5_REALM_UNKNOWN", "no KDC of the realm was found", _REALM),
-    -1765328228: _Meaning("KRB5_KDC_UNREACH", "no KDC of the realm was reached", _REALM),
+    -1765328228: _Meaning("KRB5_KDC_UNREACH", "no KDC of the realm was reached", _KDC),
     -1765328160: _Meaning("KRB5_CONFIG_NODEFREALM", "there is no default realm", _REALM),
     -1765328164: _Meaning("KRB5_REALM_CANT_RESOLVE", "the KDC's name does not resolve", _REALM),
     -1765328189: _Meaning("KRB5_FCC_NOFILE", "there is no ticket cache", _NO_TICKET),
@@ -140,14 +144,19 @@ class Tickets:
     _lock: AbstractContextManager[Any] = field(default_factory=threading.RLock, repr=False)
     _caches: dict[str, tuple[Any, str, float]] = field(default_factory=dict, repr=False)
     _refused: NoTicket | None = field(default=None, repr=False)
+    _owner: str = field(default="", repr=False)
+    """Whose the ticket cache or keytab is, once one was looked for."""
 
     def account(self, server: str) -> str:
         """Return the principal that logs in to a server; empty for the owner of the cache or keytab."""
         return principal(self.username, server) if self.username else ""
 
     def told(self, server: str) -> str:
-        """Return what is tried with a server, for messages."""
-        account = self.account(server)
+        """Return what is tried with a server, for messages; after a try also with whose ticket."""
+        try:
+            account = self.account(server) or self._owner
+        except NoTicket:
+            account = ""
         return f"Kerberos{f' as {account}' if account else ''} for cifs/{server}"
 
     def fetch(self, server: str) -> Any:
@@ -176,7 +185,7 @@ class Tickets:
                     self._refused = error
                 raise
             except TimeoutError as error:
-                raise NoTicket(f"no KDC answered within {self.limit_s:g} s", hint=_REALM) from error
+                raise NoTicket(f"no KDC answered within {self.limit_s:g} s", hint=_KDC) from error
 
     def _fetch(self, server: str) -> Any:
         import gssapi
@@ -229,8 +238,11 @@ class Tickets:
 
         account = self.account(server)
         name = gssapi.Name(account, name_type=gssapi.NameType.user) if account else None
+        self._owner = account or _owner()
+        found = gssapi.Credentials(name=name, usage="initiate", mechs=[gssapi.MechType.kerberos])
         # With a keytab, this fetches the first ticket, and the next one when half of its time is over.
-        _ = gssapi.Credentials(name=name, usage="initiate", mechs=[gssapi.MechType.kerberos]).lifetime
+        _ = found.lifetime
+        self._owner = str(found.name)
         cache = krb5.cc_default(krb5.init_context())
         kind, residual = (cache.cache_type or b"FILE").decode(), (cache.name or b"").decode()
         return spnego.KerberosCCache(f"{kind}:{residual}", account or None)
@@ -266,6 +278,28 @@ def _default_realm() -> str:
         return krb5.get_default_realm(krb5.init_context()).decode()
     except krb5.Krb5Error:
         return ""
+
+
+def _owner() -> str:
+    """Return the account of the ticket cache, or else the first one of the keytab; empty if there is none."""
+    import krb5
+
+    context = krb5.init_context()
+    try:
+        account = krb5.cc_get_principal(context, krb5.cc_default(context))
+        return krb5.unparse_name_flags(context, account).decode()
+    except krb5.Krb5Error as error:
+        _log.debug("no ticket cache: %s", error)
+    try:
+        # A principal lives as long as its entry.
+        names = [
+            krb5.unparse_name_flags(context, entry.principal).decode()
+            for entry in krb5.kt_client_default(context)
+        ]
+    except krb5.Krb5Error as error:
+        _log.debug("no keytab: %s", error)
+        return ""
+    return names[0] if names else ""
 
 
 def _no_ticket(error: BaseException) -> NoTicket:

@@ -172,11 +172,11 @@ def choose(server: str, login: SmbLogin, where: str) -> Method:
             return replace(ntlm, why="it needs a server's name, not an address")
         if server in tickets.absent:
             return replace(ntlm, why=tickets.absent[server])
-    told = f"Kerberos for cifs/{server}"
     try:
-        told = tickets.told(server)
-        return Method("negotiate", tickets.fetch(server), None, told)
+        ticket = tickets.fetch(server)
+        return Method("negotiate", ticket, None, tickets.told(server))
     except NoTicket as error:
+        told = tickets.told(server)
         if login.auth == "kerberos" or error.final or not login.password:
             kind = LoginRefused if error.final else MethodRefused
             raise kind(f"cannot log in to {where} with {told}: {error.message}", hint=error.hint) from error

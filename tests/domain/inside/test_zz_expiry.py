@@ -70,6 +70,16 @@ def test_what_is_short_logs_in_again(renewable: Early, caplog: pytest.LogCapture
     renewable.share.remove("late")
 
 
+def test_a_password_gets_the_next_ticket(
+    early: Early, tickets: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without anything in the environment, in the session that was open all the time."""
+    early.wait()
+    caplog.set_level(logging.INFO, logger="jenkins_release")
+    early.password.list("")
+    assert f"{EXPIRED} as release@CORP.EXAMPLE for cifs/fs1.corp.example" in caplog.text
+
+
 def test_a_ticket_that_nothing_renews(early: Early, tickets: object) -> None:
     """It is told what to do."""
     early.wait()
