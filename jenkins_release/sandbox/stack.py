@@ -172,8 +172,9 @@ class Sandbox:
         if self.domain is None:
             self.samba.start(tied=True)
             return
-        for folder in (self.share_folder, self.release_folder):
-            folder.mkdir(parents=True, exist_ok=True)
+        for server in self.domain.file_servers.values():
+            for name in (CANDIDATE_SHARE, RELEASE_SHARE):
+                (server.shares["data"].path / name).mkdir(parents=True, exist_ok=True)
         self.domain.start(tied=True)
 
     def enter(self, words: Sequence[str]) -> list[str]:

@@ -14,6 +14,7 @@ _TITLES = [
     ("what the share has",),
     ("what others do",),
     ("what the server grants",),
+    ("what the domain does",),
 ]
 _TITLES += [("what the network does",), ("when", "what happens")]
 ROWS = [cells for titles in _TITLES for cells in table(PAGE, *titles)]

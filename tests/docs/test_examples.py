@@ -20,7 +20,7 @@ from tests.fixtures.command import run
 README = ROOT / "README.md"
 FIRST_USE = ROOT / "docs" / "first-use.md"
 _RUN = {"sh", "python"}
-_OWN = {"demo", "rehearsal", "first-use", "platforms-settings"}
+_OWN = {"demo", "rehearsal", "first-use", "platforms-settings", "domain"}
 _POLICIES = {"promoter-policy", "portal-policy", "customer-policy", "refresher-ecs", "refresher-ssm"}
 _FOUND = sorted({(page, fence.mark) for page in pages() for fence in fences(page) if fence.mark})
 _OF_A_PRODUCT = [(page, mark) for page, mark in _FOUND if mark in scenarios.OF_A_PRODUCT]

@@ -54,6 +54,11 @@ def test_commands_work_in_its_network(folder: Path) -> None:
     with pytest.raises(OSError, match=r".*"), socket.create_connection(("127.0.0.1", 445), timeout=2):
         pass
     inside = ("sandbox", "enter", *at, "--", *PROGRAM)
+    doctor = json.loads(jenkins_release(*inside, "doctor", "--for", "build", "--json").stdout)
+    found = {check["name"]: check for check in doctor["checks"] if check["name"].startswith("share")}
+    assert {check["status"] for check in found.values()} == {"ok"}, found
+    assert "in use" in found[r"share: target fs1.corp.example\data"]["said"]
+    assert "could be used instead" in found[r"share: target fs2.corp.example\data"]["said"]
     exported = jenkins_release(*inside, "candidate", "export", "--version", "8.1.0", "--build", "42", "-v")
     assert rf"{LOCATION}\SkyDRM\8.1.0\42" in exported.stdout + exported.stderr
     assert (

@@ -209,7 +209,9 @@ _MEANINGS: dict[int, tuple[str, _Meaning]] = {
     0xC0000257: (
         "STATUS_PATH_NOT_COVERED",
         _Meaning(
-            "a DFS link leads to another share there", "configure the target of the DFS link as the location"
+            "a DFS link leads to another share there",
+            "no link below the location is followed: configure the link, or a folder behind it, as the "
+            "location",
         ),
     ),
     0xC000035C: (

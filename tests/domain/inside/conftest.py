@@ -110,3 +110,8 @@ def links(domain: Domain) -> Iterator[Domain]:
     yield domain
     for path in sorted(set(LINKS.rglob("*")) - before, reverse=True):
         path.unlink() if path.is_symlink() else path.rmdir()
+
+
+def on(domain: Domain, server: str) -> Path:
+    """The folder that a file server shares."""
+    return domain.file_servers[server].shares["data"].path

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 
 import pytest
 
@@ -13,6 +12,7 @@ from jenkins_release.sandbox.domain.domain import Domain
 from jenkins_release.share.smb import domain as smb_domain
 from jenkins_release.share.smb.domain import find_controllers
 from jenkins_release.share.smb.errors import LoginRefused
+from tests.domain.inside.conftest import on
 from tests.fixtures.domain import LOCATION, Open
 
 NOBODY = "10.88.0.9"
@@ -22,11 +22,6 @@ NOBODY = "10.88.0.9"
 @pytest.fixture(autouse=True)
 def _told(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, logger="jenkins_release")
-
-
-def on(domain: Domain, server: str) -> Path:
-    """The folder that a file server shares."""
-    return domain.file_servers[server].shares["data"].path
 
 
 def put(share: object, path: str, data: bytes) -> None:
@@ -145,6 +140,20 @@ def test_a_link_at_any_depth(links: Domain, open_domain: Open, depth: str) -> No
     share.rename("file", "renamed")
     assert (real / "renamed").read_bytes() == b"data"
     share.remove("renamed")
+
+
+def test_a_link_below_the_location(links: Domain, open_domain: Open) -> None:
+    """It is not followed, and the message says what to configure instead."""
+    links.link("folder/product", r"fs2.corp.example\data")
+    share = open_domain(r"\\corp.example\share\folder")
+    assert [entry.name for entry in share.list("")] == ["product"]
+    for ask in (lambda: share.list("product"), lambda: share.make_folder("product/8.1.0")):
+        with pytest.raises(RemoteError) as caught:
+            ask()
+        assert r"\\corp.example\share\folder\product" in caught.value.message
+        assert "a DFS link leads to another share there" in caught.value.message
+        assert "configure the link" in caught.value.hint
+        assert not caught.value.retryable
 
 
 def test_a_link_to_another_root(links: Domain, open_domain: Open) -> None:
