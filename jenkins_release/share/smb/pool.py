@@ -6,8 +6,10 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterator
 
+from jenkins_release.share.smb.address import SmbAddress
 from jenkins_release.share.smb.connection import SmbConnection
 
+Connect = Callable[[SmbAddress | None], SmbConnection]
 _IDLE = 4
 """Maximum idle connections that are kept open."""
 
@@ -17,17 +19,25 @@ class Slot:
 
     Args:
         connection: The connection.
-        connect: Makes another one, and has the server end the lost sessions.
+        connect: Makes another one, and has the server end the lost sessions; to one DFS target and no other,
+            if it is given one.
     """
 
-    def __init__(self, connection: SmbConnection, connect: Callable[[], SmbConnection]) -> None:
+    def __init__(self, connection: SmbConnection, connect: Connect) -> None:
         self.connection = connection
         self._connect = connect
 
-    def renew(self) -> SmbConnection:
-        """Drop the connection and return a new one; the server ends the old session. Raises ReleaseError."""
+    def renew(self, stay_on: SmbAddress | None = None) -> SmbConnection:
+        """Drop the connection and return a new one; the server ends the old session.
+
+        Args:
+            stay_on: The DFS target to which to return, and no other; None for any.
+
+        Raises:
+            ReleaseError: There is none.
+        """
         self.connection.drop()
-        self.connection = self._connect()
+        self.connection = self._connect(stay_on)
         return self.connection
 
 
@@ -35,10 +45,11 @@ class SmbPool:
     """Connections that are lent to one user at a time, and reused; failed ones are dropped.
 
     Args:
-        connect: Makes a connection, and has the server end the lost sessions.
+        connect: Makes a connection, and has the server end the lost sessions; to one DFS target and no other,
+            if it is given one.
     """
 
-    def __init__(self, connect: Callable[[], SmbConnection]) -> None:
+    def __init__(self, connect: Connect) -> None:
         self._connect = connect
         # Reading uses a generator, which the garbage collector may close in the middle of a change.
         self._lock = threading.RLock()
@@ -77,7 +88,7 @@ class SmbPool:
                 if connection.alive:
                     return connection
                 connection.drop()
-        return self._connect()
+        return self._connect(None)
 
     def _give_back(self, connection: SmbConnection) -> None:
         if not connection.alive:

@@ -13,6 +13,8 @@ from smbprotocol.open import Open
 from jenkins_release.base.errors import IntegrityError, RemoteError
 from jenkins_release.base.waits import Stopped
 from jenkins_release.share.checks import too_short
+from jenkins_release.share.protocol import PathNotFound
+from jenkins_release.share.smb.address import SmbAddress
 from jenkins_release.share.smb.connection import A_FILE, READ_DATA, SHARE_READ, SmbConnection
 from jenkins_release.share.smb.lanes import open_lane
 from jenkins_release.share.smb.pool import Slot
@@ -53,6 +55,8 @@ def read_file(
     """
     handle = _open(slot.connection, path)
     version = _Version.of(handle)
+    began_on = slot.connection.target
+    stay_on: SmbAddress | None = None
     where = slot.connection.shown.path(path)
     wanted = max(0, version.size - offset) if length is None else length
     if offset + wanted > version.size or offset > version.size:
@@ -62,15 +66,32 @@ def read_file(
     forgotten = False
 
     def reopen() -> Open:
-        new = _open(slot.renew(), path)
-        if _Version.of(new) != version:
-            _close(slot.connection, new, path)
-            raise IntegrityError(
-                f"{where} was changed while it was read: it had {version.size} bytes of {version.written}, "
-                f"now {new.end_of_file} of {new.last_write_time}",
-                hint="find out who writes to the share; what was read is discarded",
+        nonlocal stay_on
+        connection = slot.renew(stay_on)
+        elsewhere = connection.target != began_on
+        try:
+            new = _open(connection, path)
+        except PathNotFound:
+            if not elsewhere:
+                raise
+        else:
+            if _Version.of(new) == version:
+                return new
+            _close(connection, new, path)
+        if elsewhere:
+            # Another DFS target, which may be behind.
+            stay_on = began_on
+            raise RemoteError(
+                f"cannot go on with {where}: {connection.target} has another file or none, so {began_on} is "
+                "needed",
+                hint="see whether that server is up, and whether the targets of the DFS link hold the same",
+                retryable=True,
             )
-        return new
+        raise IntegrityError(
+            f"{where} was changed while it was read: it had {version.size} bytes of {version.written}, "
+            f"now {new.end_of_file} of {new.last_write_time}",
+            hint="find out who writes to the share; what was read is discarded",
+        )
 
     while True:
         connection = slot.connection

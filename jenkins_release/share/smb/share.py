@@ -303,10 +303,10 @@ class SmbShare:
                 _log.warning("it was done, only the answer was lost: %s", error)
                 return True
 
-    def _connect(self) -> SmbConnection:
+    def _connect(self, stay_on: SmbAddress | None) -> SmbConnection:
         """Connect; wait for a server that was reached before, and cannot be now: it may be restarting."""
         if self._resume is None or self._target is None:
-            return self._log_in()
+            return self._log_in(stay_on)
         # One limit for all that wait for the server, and for all attempts of each.
         self._away_since = self._away_since or time.monotonic()
         end = self._away_since + min(_AWAY_S, self._resume.deadline_s)
@@ -317,25 +317,26 @@ class SmbShare:
             max_wait_s=min(_AWAY_STEP_S, self._resume.max_wait_s),
             setting="",
         )
-        found = retry_call(self._reach, what=f"reach {self.name} again", policy=policy, sleep=self._sleep)
+        what = f"reach {self.name} again"
+        found = retry_call(self._reach, stay_on, what=what, policy=policy, sleep=self._sleep)
         if isinstance(found, AnswerLost):
             raise found
         self._away_since = None
         return found
 
-    def _reach(self) -> SmbConnection | AnswerLost:
+    def _reach(self, stay_on: SmbAddress | None) -> SmbConnection | AnswerLost:
         try:
-            return self._log_in()
+            return self._log_in(stay_on)
         except AnswerLost as error:
             # It is there, and does not answer: an attempt of whoever wants the connection.
             return error
 
-    def _log_in(self) -> SmbConnection:
+    def _log_in(self, stay_on: SmbAddress | None) -> SmbConnection:
         """Return a new connection: to the same target once something was changed there.
 
         Another target of a DFS path has the change later, or never.
         """
-        stay_on = self._stay_on
+        stay_on = stay_on or self._stay_on
         try:
             connection = connect(self._address, self._access, stay_on=stay_on)
         except RemoteError as error:

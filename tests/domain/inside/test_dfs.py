@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 import pytest
 
 from jenkins_release.base.errors import ConfigurationError, LeaseHeld, ReleaseError, RemoteError
 from jenkins_release.base.retry import RetryPolicy
 from jenkins_release.sandbox.domain.domain import Domain
+from jenkins_release.share import SmbShare
 from jenkins_release.share.smb import domain as smb_domain
+from jenkins_release.share.smb.address import SmbAddress
 from jenkins_release.share.smb.domain import find_controllers
 from jenkins_release.share.smb.errors import LoginRefused
 from tests.domain.inside.conftest import on
@@ -221,6 +224,41 @@ def test_a_target_that_is_silent(links: Domain, open_domain: Open, caplog: pytes
         links.file_servers["fs2"].thaw()
     assert r"DFS target \\fs2.corp.example\data of" in caplog.text
     assert "did not answer in time" in caplog.text
+
+
+@pytest.mark.parametrize("other", ["older", "missing"])
+def test_a_download_does_not_go_on_in_another_file(
+    links: Domain, tickets: Path, caplog: pytest.LogCaptureFixture, other: str
+) -> None:
+    """If the next target has not got the same file, the one where it began is waited for."""
+    links.link("pair", r"fs2.corp.example\data", r"fs1.corp.example\data")
+    data = bytes(range(256)) * 65536
+    copies = [on(links, server) / "pair.bin" for server in ("fs2", "fs1")]
+    copies[0].write_bytes(data)
+    if other == "older":
+        copies[1].write_bytes(b"old")
+    waits = []
+
+    def sleep(_: float) -> None:
+        waits.append(None)
+        if len(waits) == 3:
+            links.file_servers["fs2"].start("", tied=True)
+
+    address = SmbAddress.parse(r"\\corp.example\share\pair")
+    account = ("release@corp.example", links.password)
+    policy = RetryPolicy(attempts=20, first_wait_s=0.1, max_wait_s=0.1)
+    with SmbShare(address, *account, auth="kerberos", resume=policy, sleep=sleep) as share:
+        pieces = share.read("pair.bin", ahead=1)
+        got = [next(pieces)]
+        links.file_servers["fs2"].stop()
+        try:
+            got += pieces
+        finally:
+            links.file_servers["fs2"].start("", tied=True)
+            for copy in copies:
+                copy.unlink(missing_ok=True)
+    assert b"".join(got) == data
+    assert r"\\fs1.corp.example\data has another file or none" in caplog.text
 
 
 def test_a_target_elsewhere_is_not_followed(links: Domain, open_domain: Open) -> None:
