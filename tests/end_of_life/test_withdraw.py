@@ -38,6 +38,12 @@ def publish(product: Product, engine: DockerEngine, version: str, build: str) ->
     return {image["repository"]: image["digest"] for image in images}
 
 
+def leave_window(product: Product, engine: DockerEngine) -> None:
+    """Release 8.2.0 where one line is supported: 8.1 is outside the support window."""
+    product.append("[support]\nlines = 1\n")
+    publish(product, engine, "8.2.0", "1")
+
+
 def same_images(product: Product, old: tuple[str, str], new: tuple[str, str]) -> None:
     """Let a build consist of the images of an older one; both are version and build."""
     daemon = docker.DockerClient(base_url=product.environ["DOCKER_HOST"])

@@ -247,8 +247,7 @@ def test_an_account_that_takes_no_referrers_loses_nothing(promoted: Product) -> 
 def test_a_registry_without_the_api_gets_a_list_under_a_tag(promoted: Product) -> None:
     """The entries keep type and annotations; attaching again adds none."""
     make_mutable(promoted)
-    for fault in NO_API:
-        promoted.sandbox.ecr.order(fault)
+    without_api(promoted)
     promoted.ok(*ATTACH)
     view = RegistryView(promoted)
     for repository, digest in view.images():
@@ -261,10 +260,15 @@ def test_a_registry_without_the_api_gets_a_list_under_a_tag(promoted: Product) -
 
 def test_an_immutable_list_is_a_clear_message(promoted: Product) -> None:
     """A repository without the API whose tags cannot be set again: what to exclude."""
-    for fault in NO_API:
-        promoted.sandbox.ecr.order(fault)
+    without_api(promoted)
     done = promoted.run(*ATTACH)
     fails(done, 2, "cannot be changed, because the repository's tags are immutable", "filter=sha256-*")
+
+
+def without_api(product: Product) -> None:
+    """Let the registry have no referrers API."""
+    for fault in NO_API:
+        product.sandbox.ecr.order(fault)
 
 
 def make_mutable(product: Product) -> None:
@@ -315,11 +319,7 @@ def test_a_statement_that_cosign_would_not_accept_is_attached_again(attached: Re
     """Cosign skips a signature with the id of another key; what was signed is the same."""
     product = attached.product
     repository, digest = attached.images()[0]
-    (old,) = (
-        each
-        for each in attached.entries(repository, digest)
-        if each["annotations"]["dev.sigstore.bundle.predicateType"] == SUMMARY
-    )
+    old = attached.summary(repository, digest)
     manifest = attached.manifest(repository, old["digest"])
     bundle = attached.get(f"{repository}/blobs/{manifest['layers'][0]['digest']}").json()
     bundle["dsseEnvelope"]["signatures"][0]["keyid"] = "of another key"

@@ -15,7 +15,7 @@ from jenkins_release.steps.release.attach import AttachRequest, attach_attestati
 from tests.fixtures.attached import BUNDLE, RegistryView
 from tests.fixtures.process import signalled, started
 from tests.fixtures.release import Product, in_its_folder
-from tests.referrers.test_attach import ATTACH, NO_API, attaching, make_mutable
+from tests.referrers.test_attach import ATTACH, attaching, make_mutable, without_api
 from tests.release.boundaries import Moment, Witness, deaths, only_reads, watched_services
 
 ENDS_S = 8.0
@@ -81,8 +81,8 @@ def test_attaching_that_died_is_completed_by_another_run(promoted: Product, by_t
     make_mutable(promoted)
     # Nothing on the share changes.
     promoted.environ = in_its_folder(promoted)
-    for fault in NO_API if by_tag else ():
-        promoted.sandbox.ecr.order(fault)
+    if by_tag:
+        without_api(promoted)
     view, whole = RegistryView(promoted), Dying()
     attach(promoted, Dying())
     complete(view, by_tag)
@@ -104,8 +104,7 @@ def test_attaching_that_died_is_completed_by_another_run(promoted: Product, by_t
 def test_a_list_that_someone_else_changes_at_the_same_time_loses_nothing(promoted: Product) -> None:
     """Without the API, a list is read, changed and written as a whole: it is read back, and changed again."""
     make_mutable(promoted)
-    for fault in NO_API:
-        promoted.sandbox.ecr.order(fault)
+    without_api(promoted)
     promoted.ok(*ATTACH)
     view = RegistryView(promoted)
     (repository, digest), _ = view.images()

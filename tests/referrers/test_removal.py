@@ -11,10 +11,10 @@ import pytest
 
 from jenkins_release.images import DockerEngine
 from jenkins_release.sandbox.ecr.faults import Fault
-from tests.end_of_life.test_withdraw import publish
+from tests.end_of_life.test_withdraw import leave_window
 from tests.fixtures.attached import BUNDLE, OCI_MANIFEST, SUMMARY, RegistryView, statement_of
 from tests.fixtures.release import Product, in_its_folder
-from tests.referrers.test_attach import ATTACH, NO_API, make_mutable
+from tests.referrers.test_attach import ATTACH, make_mutable, without_api
 from tests.referrers.test_ends import OCI_INDEX, Died, Dying
 from tests.release.boundaries import watched_services
 
@@ -36,8 +36,8 @@ def attached(promoted: Product, request: pytest.FixtureRequest) -> RegistryView:
     """A release with statements, also in the legacy form; in a registry with the API, and in one without."""
     make_mutable(promoted)
     promoted.append("\n[attestations]\nlegacy_tags = true\n")
-    for fault in NO_API if request.param else ():
-        promoted.sandbox.ecr.order(fault)
+    if request.param:
+        without_api(promoted)
     promoted.ok(*ATTACH)
     return RegistryView(promoted)
 
@@ -68,8 +68,7 @@ def upgraded(promoted: Product, request: pytest.FixtureRequest) -> RegistryView:
     make_mutable(promoted)
     promoted.append("\n[attestations]\nlegacy_tags = true\n")
     ecr = promoted.sandbox.ecr
-    for fault in NO_API:
-        ecr.order(fault)
+    without_api(promoted)
     promoted.ok(*ATTACH)
     ecr.cancel_faults()
     if not request.param:
@@ -122,8 +121,7 @@ def test_a_retirement_in_a_registry_that_has_the_api_by_now(
 ) -> None:
     """Nothing of the retired release is left, its list included."""
     product = upgraded.product
-    product.append("[support]\nlines = 1\n")
-    publish(product, engine, "8.2.0", "1")
+    leave_window(product, engine)
     product.ok("release", "retire")
     assert [(count, tags) for count, tags in left(product).values()] == [(1, ["8.2.0"])] * 2
 
@@ -255,8 +253,7 @@ def test_a_retirement_removes_everything_that_refers_to_the_images(
 ) -> None:
     """8.1 leaves the support window; the newer release keeps its statements."""
     product = attached.product
-    product.append("[support]\nlines = 1\n")
-    publish(product, engine, "8.2.0", "1")
+    leave_window(product, engine)
     product.ok("release", "attach", "8.2.0")
     newer = {name: tags["8.2.0"] for name, tags in product.tags().items()}
     report = product.ok("release", "retire")

@@ -14,12 +14,12 @@ from jenkins_release.oci.referrers import Subject
 from jenkins_release.records.sigstore import ImageStatement, read_sigstore, sign_about_image
 from jenkins_release.sandbox.ecr.faults import Fault
 from jenkins_release.steps.referrers.artifacts import ImageArtifacts
-from tests.end_of_life.test_withdraw import publish
-from tests.fixtures.attached import BUNDLE, OCI_MANIFEST, SUMMARY, RegistryView
+from tests.end_of_life.test_withdraw import leave_window, publish
+from tests.fixtures.attached import BUNDLE, OCI_MANIFEST, RegistryView
 from tests.fixtures.command import fails
 from tests.fixtures.notify import Hook, hook_section
 from tests.fixtures.release import Product
-from tests.referrers.test_attach import ATTACH, NO_API, make_mutable
+from tests.referrers.test_attach import ATTACH, make_mutable, without_api
 from tests.referrers.test_ends import OCI_INDEX, attach
 from tests.referrers.test_removal import WITHDRAW, foreign, left
 
@@ -70,12 +70,6 @@ def foreign_on_list(view: RegistryView) -> None:
         assert view.put(f"{repository}/manifests/{named}", manifest, OCI_MANIFEST).status_code == 201
         index["manifests"].append({"mediaType": OCI_MANIFEST, "digest": named, "size": len(data)})
         assert view.put(place, index, OCI_INDEX).status_code == 201
-
-
-def without_api(product: Product) -> None:
-    """Let the registry have no referrers API."""
-    for fault in NO_API:
-        product.sandbox.ecr.order(fault)
 
 
 class TestWithdrawal:
@@ -188,11 +182,7 @@ class TestAttaching:
         """However many say the same by our own key: one of each is enough, and each content is read once."""
         product = view.product
         repository, digest = view.images()[0]
-        (entry,) = (
-            each
-            for each in view.entries(repository, digest)
-            if each["annotations"]["dev.sigstore.bundle.predicateType"] == SUMMARY
-        )
+        entry = view.summary(repository, digest)
         manifest = view.manifest(repository, entry["digest"])
         (layer,) = manifest["layers"]
         said = read_sigstore(view.get(f"{repository}/blobs/{layer['digest']}").content, "the bundle")
@@ -296,8 +286,7 @@ class TestEnd:
         product = view.product
         for image in view.images():
             spoil(view, *image)
-        product.append("[support]\nlines = 1\n")
-        publish(product, engine, "8.2.0", "1")
+        leave_window(product, engine)
         product.ok("release", "retire")
         assert [(count, tags) for count, tags in left(product).values()] == [(1, ["8.2.0"])] * 2
 
@@ -372,8 +361,7 @@ class TestEnd:
         (repository, digest), (other, _) = view.images()
         artifact = view.entries(repository, digest)[0]["digest"]
         assert view.put(f"{repository}/manifests/x", listing(artifact), OCI_INDEX).status_code == 201
-        product.append("[support]\nlines = 1\n")
-        publish(product, engine, "8.2.0", "1")
+        leave_window(product, engine)
         done = product.run("release", "retire")
         fails(done, 5, "not everything that refers to the images", f"{repository}@{artifact}")
         assert left(product)[other] == (1, ["8.2.0"])
