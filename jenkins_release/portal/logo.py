@@ -110,7 +110,7 @@ def _svg_problem(data: bytes) -> str:
         return f"it is not a plain SVG: {error}"
     if root.tag != f"{_SVG}svg":
         return "it is not an SVG: its root is not an svg element in SVG's namespace"
-    if b"<?xml-stylesheet" in data:
+    if b"<?xml-stylesheet" in data.replace(b"\0", b""):  # UTF-16 has a zero beside each letter
         return "it names a style sheet"
     for element in root.iter():
         tag = str(element.tag)

@@ -107,6 +107,8 @@ def test_what_people_see(full: Product, chromium: Any) -> None:
         text = tab.locator("body").inner_text()
         job = tab.locator("tr", has_text="8.2.0-rc1").get_by_role("link", name="Jenkins job")
         assert job.get_attribute("href") == "https://jenkins.example/job/SkyDRM/job/qa/job/qa/"
+        waits = tab.locator("tr", has_text="8.0.4").locator("td.waits")
+        assert waits.inner_text().strip() == "nothing"
         how = tab.locator("tr", has_text="8.2.0-rc1").locator("details.how summary")
         how.focus()
         tab.keyboard.press("Enter")

@@ -59,6 +59,11 @@ def test_drawings_are_taken(tmp_path: Path, name: str, data: bytes) -> None:
         ("logo.svg", b"<svg/>", "in SVG's namespace"),
         ("logo.svg", b"<!DOCTYPE svg [<!ENTITY a 'b'>]>" + svg("<text>&a;</text>"), "it is not a plain SVG"),
         ("logo.svg", b"<?xml-stylesheet href='a.css'?>" + svg(""), "it names a style sheet"),
+        (
+            "logo.svg",
+            (b"<?xml-stylesheet href='a.css'?>" + svg("")).decode().encode("utf-16"),
+            "it names a style sheet",
+        ),
         ("logo.svg", svg("<g><script>alert(1)</script></g>"), "the element script"),
         ("logo.svg", svg("<script href='x.js'/>"), "the element script"),
         ("logo.svg", svg("<foreignObject/>"), "the element foreignObject"),
