@@ -18,10 +18,10 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from pydantic import SecretStr
-from securesystemslib.signer import CryptoSigner, Signer, SSlibKey
 
 from jenkins_release.base.errors import ConfigurationError
 from jenkins_release.base.public_keys import parse_public_key
+from jenkins_release.base.signing import CryptoSigner, Signer, SSlibKey
 from jenkins_release.base.waits import Limits
 from jenkins_release.config.home import expand_home
 

@@ -13,11 +13,11 @@ from typing import Any
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from securesystemslib.signer import AWSSigner, SSlibKey
 
 from jenkins_release.aws.errors import error_code, translate
 from jenkins_release.aws.session import aws_client
 from jenkins_release.base.errors import ConfigurationError
+from jenkins_release.base.signing import AWSSigner, SSlibKey
 from jenkins_release.base.waits import Limits
 
 SCHEME = "awskms:"

@@ -1,7 +1,11 @@
 """boto3 clients from boto3's own credential chain, with explicit timeouts and retries.
 
-Nothing here reads, keeps or shows a credential: boto3 handles environment, profile, web identity and instance
-role. ``AWS_ENDPOINT_URL`` and ``AWS_ENDPOINT_URL_<SERVICE>`` send the calls elsewhere, as in the sandbox.
+The clients and the chain of boto3 are botocore's, and are made by botocore here: boto3 itself adds only
+resources and transfers to S3, which nothing here uses and each command would import.
+
+Nothing here reads, keeps or shows a credential: botocore handles environment, profile, web identity and
+instance role. ``AWS_ENDPOINT_URL`` and ``AWS_ENDPOINT_URL_<SERVICE>`` send the calls elsewhere, as in the
+sandbox.
 """
 
 from __future__ import annotations
@@ -65,7 +69,7 @@ def aws_client(
             cannot be read, or the endpoint that environment or profile name contains a login.
     """
     limits = limits or Limits()
-    # boto3 takes a noticeable part of a second to import, which commands without AWS do not need.
+    # botocore takes a noticeable part of a second to import, which commands without AWS do not need.
     from botocore.config import Config
 
     from jenkins_release.aws.exchange import AwsExchange
@@ -83,10 +87,10 @@ def aws_client(
         s3={"addressing_style": addressing_style} if addressing_style else None,
     )
     with aws_errors(f"open a client of AWS {service}"):
-        session = boto_session(profile=profile, region_name=region)
+        session = boto_session(profile=profile, region=region)
         settle_credentials(session, limits)
         try:
-            client = session.client(service, config=config)
+            client = session.create_client(service, config=config)
         except ValueError as error:
             # The text quotes the whole value.
             if str(error).startswith("Invalid endpoint"):
@@ -107,8 +111,8 @@ def _note_source(method: str, http_response: Any, parsed: dict[str, Any], **_: A
         parsed[SOURCE] = method
 
 
-def boto_session(*, profile: str | None = None, **settings: Any) -> Any:
-    """Open a boto3 session: boto3's default session is shared and not safe between threads.
+def boto_session(*, profile: str | None = None, region: str) -> Any:
+    """Open a session of botocore: its sessions are not safe between threads.
 
     It shares with others only the descriptions of the services, which come with botocore or are in the
     folders of ``AWS_DATA_PATH``, and the names of events, and begins with a copy of botocore's own event
@@ -116,26 +120,26 @@ def boto_session(*, profile: str | None = None, **settings: Any) -> Any:
 
     Args:
         profile: Profile of the shared configuration; the chain's default when None.
-        **settings: More arguments of ``boto3.session.Session``.
+        region: AWS region of its clients.
 
     Raises:
         BotoCoreError: The profile does not exist.
     """
-    import boto3
-    import botocore.session
     from botocore.loaders import create_loader
+    from botocore.session import Session
 
     from jenkins_release.aws.events import EventNames
 
     events = copy.copy(_handlers())
-    core = botocore.session.Session(profile=profile, event_hooks=events, include_builtin_handlers=False)
-    core.register_component("event_emitter", EventNames(events))
-    paths = core.get_config_variable("data_path")
+    session = Session(profile=profile, event_hooks=events, include_builtin_handlers=False)
+    session.register_component("event_emitter", EventNames(events))
+    session.set_config_variable("region", region)
+    paths = session.get_config_variable("data_path")
     loader = create_loader(paths)
-    # Not the whole loader: every boto3 session adds a folder to it. botocore has no public access to this.
+    # botocore has no public access to what it has read.
     loader._cache = _descriptions(paths)
-    core.register_component("data_loader", loader)
-    return boto3.session.Session(botocore_session=core, **settings)
+    session.register_component("data_loader", loader)
+    return session
 
 
 @cache
@@ -162,7 +166,7 @@ def settle_credentials(session: Any, limits: Limits) -> None:
     program, ``EOFError`` for a prompt without a terminal.
 
     Args:
-        session: A boto3 session.
+        session: One of :func:`boto_session`.
         limits: How long fetching them may take, from any source: a role, SSO, the machine's metadata.
 
     Raises:
@@ -190,7 +194,7 @@ def settle_credentials(session: Any, limits: Limits) -> None:
 
     def find() -> Any:
         # botocore waits for a profile's program without a limit, and has no public way to change that.
-        chain = session._session.get_component("credential_provider")
+        chain = session.get_component("credential_provider")
         run = partial(_Program, limit_s=limits.answer_s)
         chain.get_provider("custom-process")._popen = run
         # A role has a separate provider for the program of its source_profile.

@@ -1,11 +1,15 @@
-"""Names of a package that are imported on first use (PEP 562)."""
+"""What is imported on first use: names of a package (PEP 562), and what libraries import for other uses."""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 
@@ -48,3 +52,31 @@ def homes_in_stub(package: str, stub: Path) -> dict[str, str]:
                 raise ValueError(f"{stub}, line {node.lineno}: expected {alias.name} as {alias.name}, once")
             found[alias.name] = module.removeprefix(f"{package}.")
     return found
+
+
+@contextmanager
+def left_for_later(*libraries: str) -> Iterator[None]:
+    """Let what is imported in the block import these libraries only when it uses them.
+
+    Imports outside of the block are not affected. A library that is imported already, or not installed, stays
+    so.
+
+    Args:
+        *libraries: Modules that are imported in the block with ``import``, and not with ``from``.
+    """
+    left = {name: _stand_in(name) for name in libraries if name not in sys.modules and find_spec(name)}
+    sys.modules.update(left)
+    try:
+        yield
+    finally:
+        for name, module in left.items():
+            if sys.modules.get(name) is module:
+                del sys.modules[name]
+
+
+def _stand_in(name: str) -> ModuleType:
+    """Return a module that imports the one of that name when it is asked for what that has."""
+    module = ModuleType(name)
+    # Not importlib.util.LazyLoader, which Python 3.11 has import the module as soon as it is named.
+    module.__getattr__ = lambda attribute: getattr(import_module(name), attribute)  # type: ignore[method-assign]
+    return module

@@ -5,9 +5,9 @@ from __future__ import annotations
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
-from securesystemslib.signer import SSlibKey
 
 from jenkins_release.base.errors import ConfigurationError
+from jenkins_release.base.signing import SSlibKey
 
 
 def parse_public_key(pem: bytes, where: str) -> SSlibKey:

@@ -15,11 +15,10 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
 
-from securesystemslib.dsse import Envelope
 from securesystemslib.exceptions import UnverifiedSignatureError, VerificationError
-from securesystemslib.signer import Signer, SSlibKey
 
 from jenkins_release.base.errors import IntegrityError
+from jenkins_release.base.signing import Envelope, Signer, SSlibKey
 from jenkins_release.base.strict_json import Fields, Items, Keyed, Scalar, check_shape, strict_json
 from jenkins_release.records.base import canonical_json
 

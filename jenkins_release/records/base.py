@@ -64,7 +64,8 @@ def timestamp(moment: datetime) -> str:
 class Part(BaseModel):
     """A part of a record. Unknown fields are kept when it is read, and never used."""
 
-    model_config = ConfigDict(frozen=True, extra="allow", populate_by_name=True)
+    # A command reads few of the records that it imports: the others are never built.
+    model_config = ConfigDict(frozen=True, extra="allow", populate_by_name=True, defer_build=True)
 
     @model_validator(mode="before")
     @classmethod

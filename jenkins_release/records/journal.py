@@ -13,11 +13,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar, Literal
 
-from securesystemslib.dsse import Envelope
-from securesystemslib.signer import Signer
-
 from jenkins_release.base.errors import IntegrityError
 from jenkins_release.base.moments import minute
+from jenkins_release.base.signing import Envelope, Signer
 from jenkins_release.records.attestation import TrustedKey, open_envelope, verified_by
 from jenkins_release.records.base import Moment, Part, Record, canonical_json
 from jenkins_release.records.candidate import Digest

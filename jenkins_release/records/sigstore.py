@@ -17,12 +17,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cryptography.hazmat.primitives import serialization
-from securesystemslib.dsse import Envelope
 from securesystemslib.exceptions import UnverifiedSignatureError, VerificationError
-from securesystemslib.signer import Signature, Signer, SSlibKey
 
 from jenkins_release.base.errors import IntegrityError
 from jenkins_release.base.public_keys import public_pem
+from jenkins_release.base.signing import Envelope, Signature, Signer, SSlibKey
 from jenkins_release.base.strict_json import Fields, Items, Keyed, Scalar, check_shape, strict_json
 from jenkins_release.records.attestation import PAYLOAD_TYPE, STATEMENT_TYPE
 from jenkins_release.records.base import canonical_json

@@ -16,12 +16,12 @@ from hashlib import sha256
 from typing import Any, ClassVar, Self
 
 from pydantic import Field, model_validator
-from securesystemslib.signer import Signer, SSlibKey
 from tuf.api.metadata import Metadata, Role, Root
 from tuf.api.serialization import SerializationError
 
 from jenkins_release.base.errors import ConfigurationError, IntegrityError
 from jenkins_release.base.public_keys import parse_public_key, public_pem
+from jenkins_release.base.signing import Signer, SSlibKey
 from jenkins_release.base.strict_json import strict_json
 from jenkins_release.config.model import PolicySection, TrustedKeySection, key_problems
 from jenkins_release.records.base import Record, canonical_json

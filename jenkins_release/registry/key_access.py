@@ -228,12 +228,12 @@ def _client(credentials: Credentials, region: str, limits: Limits) -> Any:
         read_timeout=limits.answer_s,
     )
     # All credentials are set: the caller's own session token would not belong to this key.
-    session = boto_session(
+    client = boto_session(region=region).create_client(
+        "ecr",
+        config=config,
         aws_access_key_id=credentials.key_id,
         aws_secret_access_key=credentials.secret.get_secret_value(),
-        region_name=region,
     )
-    client = session.client("ecr", config=config)
     check_endpoint("ecr", client.meta.endpoint_url)
     AwsExchange(client, _ATTEMPTS, limits)
     return client

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 from importlib import import_module
@@ -32,19 +33,59 @@ def test_help_and_version_import_no_heavy_library(words):
     assert done.stdout.splitlines()[-1] == "0 []"
 
 
+READS_RECORDS = ["boto3", "botocore.session", "docker", "requests", "smbprotocol"]
+"""What no command needs that only reads records in a folder."""
+
+
 @pytest.mark.parametrize(
     ("module", "absent"),
     [
-        ("steps.candidate.listing", ["docker", "smbprotocol"]),
-        ("steps.promotion.plan", ["docker", "smbprotocol"]),
-        ("steps.candidate.archive_reader", ["docker", "smbprotocol"]),
+        ("steps.candidate.listing", READS_RECORDS),
+        ("steps.candidate.export", READS_RECORDS),
+        ("steps.qa.sign_off", READS_RECORDS),
+        ("steps.promotion.plan", READS_RECORDS),
+        ("steps.candidate.archive_reader", READS_RECORDS),
     ],
 )
 def test_a_step_imports_only_the_services_that_it_opens(module, absent):
     """Docker's client without a daemon to talk to, and SMB's on a folder, would cost each command time."""
-    code = f"import sys, jenkins_release.{module}; print(sorted({{*{absent!r}}} & set(sys.modules)))"
+    assert imported(f"import jenkins_release.{module}", absent) == []
+
+
+def test_a_client_of_aws_is_botocores_alone():
+    """boto3 would add its resources and transfers, which cost each command a fifth of its start."""
+    code = "from jenkins_release.aws import aws_client; aws_client('ecr', 'eu-central-1')"
+    assert imported(code, ["boto3", "s3transfer"]) == []
+
+
+def test_signatures_are_verified_without_the_clouds_that_can_sign():
+    """Whoever imports such a library later gets the real one."""
+    code = (
+        "import jenkins_release.records.attestation, jenkins_release.records.trust; "
+        "before = 'boto3' in sys.modules; import boto3; assert not before and boto3.session.Session()"
+    )
+    assert imported(code, ["boto3.session"]) == ["boto3.session"]
+
+
+def test_what_was_left_for_later_is_imported_on_use():
+    """A library that imports another one gets what that has, without a copy of it."""
+    code = (
+        "from jenkins_release.base.lazy_imports import left_for_later\n"
+        "with left_for_later('colorsys', 'no_such_library'):\n"
+        "    import colorsys as used\n"
+        "assert 'colorsys' not in sys.modules and 'no_such_library' not in sys.modules\n"
+        "assert used.rgb_to_hsv(1, 1, 1) == (0, 0, 1)\n"
+        "import colorsys\n"
+        "assert used.rgb_to_hsv is colorsys.rgb_to_hsv"
+    )
+    assert imported(code, ["colorsys"]) == ["colorsys"]
+
+
+def imported(code, names):
+    """Run a program in a new process, and return which of some modules it has imported."""
+    code = f"import sys\n{code}\nprint([name for name in {names!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    return ast.literal_eval(done.stdout.strip())
 
 
 def test_everything_that_is_exported_can_be_imported():

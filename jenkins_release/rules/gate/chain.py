@@ -13,10 +13,8 @@ from functools import cached_property
 from hashlib import sha256
 from types import MappingProxyType
 
-from securesystemslib.dsse import Envelope
-from securesystemslib.signer import Key
-
 from jenkins_release.base.errors import IntegrityError
+from jenkins_release.base.signing import Envelope, Key
 from jenkins_release.records.attestation import (
     Statement,
     TrustedKey,

@@ -8,10 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from securesystemslib.signer import Signer
-
 from jenkins_release.base.errors import ConfigurationError, GateRefused
 from jenkins_release.base.people import person_key
+from jenkins_release.base.signing import Signer
 from jenkins_release.base.version import PROGRAM
 from jenkins_release.records.attestation import (
     DELETION,

@@ -14,9 +14,8 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from securesystemslib.signer import Signer
-
 from jenkins_release.base.errors import ReleaseError
+from jenkins_release.base.signing import Signer
 from jenkins_release.records.journal import (
     JournalEntry,
     JournalEvent,

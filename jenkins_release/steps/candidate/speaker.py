@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from securesystemslib.signer import Signer
-
 from jenkins_release.base.errors import ConfigurationError, GateRefused
 from jenkins_release.base.people import names_someone
+from jenkins_release.base.signing import Signer
 from jenkins_release.steps.candidate.attest import named, trusted_key
 from jenkins_release.steps.context.services import Services
 

@@ -51,13 +51,13 @@ from jenkins_release.steps.context.trusted_keys import load_trusted_keys
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
-    from securesystemslib.signer import Signer
 
     from jenkins_release.aws.ecs import EcsCluster
     from jenkins_release.aws.iam import IamAccount
     from jenkins_release.aws.s3 import BucketSettings
     from jenkins_release.aws.secrets import SecretStore
     from jenkins_release.aws.ssm import RunCommand
+    from jenkins_release.base.signing import Signer
     from jenkins_release.config.ledger import LedgerSection
     from jenkins_release.config.model import Role
     from jenkins_release.config.portal import PortalSection

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from securesystemslib.signer import SSlibKey
-
 from jenkins_release.base.errors import ConfigurationError
 from jenkins_release.base.public_keys import parse_public_key
+from jenkins_release.base.signing import SSlibKey
 from jenkins_release.config import TrustedKeySection
 from jenkins_release.keys import load_public_key
 from jenkins_release.records.attestation import TrustedKey

@@ -33,7 +33,7 @@ from jenkins_release.steps.release.releases import (
 )
 
 if TYPE_CHECKING:
-    from securesystemslib.signer import Signer
+    from jenkins_release.base.signing import Signer
 
 
 @dataclass(frozen=True)

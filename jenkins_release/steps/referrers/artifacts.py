@@ -18,9 +18,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, TypeVarTuple
 
-from securesystemslib.signer import SSlibKey
-
 from jenkins_release.base.errors import ConfigurationError, IntegrityError, RemoteError
+from jenkins_release.base.signing import SSlibKey
 from jenkins_release.base.strict_json import check_shape, strict_json
 from jenkins_release.oci.manifests import OCI_CONFIG, RawManifest, is_digest
 from jenkins_release.oci.referrers import (

@@ -9,9 +9,8 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from securesystemslib.signer import Signer, SSlibKey
-
 from jenkins_release.base.errors import ConfigurationError, GateRefused, ReleaseError, RemoteError
+from jenkins_release.base.signing import Signer, SSlibKey
 from jenkins_release.oci.manifests import sha256_digest
 from jenkins_release.oci.referrers import Subject
 from jenkins_release.records.candidate import CandidateImage, ListedPlatform, MultiPlatformRecord

@@ -9,8 +9,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import sha256
 
-from securesystemslib.signer import Signer
-
 from jenkins_release.base.errors import (
     ConfigurationError,
     GateRefused,
@@ -18,6 +16,7 @@ from jenkins_release.base.errors import (
     ReleaseError,
     RemoteError,
 )
+from jenkins_release.base.signing import Signer
 from jenkins_release.records.attestation import KINDS, PROMOTION, PUBLICATION, REFRESH, WITHDRAWAL
 from jenkins_release.records.candidate import MultiPlatformRecord
 from jenkins_release.records.refresh import RefreshRecord, StackState

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from securesystemslib.signer import Key
-
 from jenkins_release.base.errors import ConfigurationError, GateRefused, RemoteError
+from jenkins_release.base.signing import Key
 from jenkins_release.base.tags import registry_tags
 from jenkins_release.base.versions import ReleaseVersion
 from jenkins_release.records.attestation import SETUP

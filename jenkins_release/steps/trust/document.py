@@ -13,12 +13,11 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from securesystemslib.signer import Signer, SSlibKey
-
 from jenkins_release.base.errors import ConfigurationError, GateRefused, IntegrityError
 from jenkins_release.base.files import read_named
 from jenkins_release.base.moments import minute
 from jenkins_release.base.public_keys import public_pem
+from jenkins_release.base.signing import Signer, SSlibKey
 from jenkins_release.base.strict_json import NotText
 from jenkins_release.base.text import did_you_mean
 from jenkins_release.config import KEY_PASSPHRASE, Configuration, secret
