@@ -23,6 +23,7 @@ from spnego.exceptions import ErrorCode, NegotiateOptions
 from jenkins_release.sandbox.samba import SambaServer
 from jenkins_release.share import SmbShare
 from jenkins_release.share.smb.errors import translate
+from jenkins_release.share.smb.packed.internals import BulkConnection
 from tests.fixtures.cross import ALL
 from tests.fixtures.foreign import Made, classes, ending, makers, raises
 from tests.fixtures.share import OpenSmb
@@ -117,7 +118,13 @@ def share(samba: SambaServer, smb_folder: Path, open_smb: OpenSmb) -> SmbShare:
     return open_smb(samba, "data", smb_folder.name, encrypt=False, timeout_s=3.0)
 
 
-PLACES = [*((call, "receive") for call in CALLS), ("list", "send"), ("create", "send"), ("lease", "send")]
+COMPOUND = {"read heads", "list each"}
+"""Calls whose answers the data path takes itself."""
+PLACES = [
+    *((call, "await_related" if call in COMPOUND else "receive") for call in CALLS),
+    *((call, "send_related") for call in sorted(COMPOUND)),
+    *(("list", "send"), ("create", "send"), ("lease", "send")),
+]
 
 
 @pytest.mark.parametrize(("call", "place"), PLACES)
@@ -127,7 +134,7 @@ def test_a_call_that_fails(monkeypatch: pytest.MonkeyPatch, share: SmbShare, cal
     for name, make in some(PLACES.index((call, place)), 4).items():
         share.list("")  # logs in again if the one before ended the connection
         with monkeypatch.context() as patch:
-            patch.setattr(Connection, place, raises(make))
+            patch.setattr(BulkConnection if place.endswith("_related") else Connection, place, raises(make))
             found[name] = ending(lambda: CALLS[call](share))
     assert {name: status for name, status in found.items() if status not in {0, 5, 6}} == {}
     assert sum(status == 5 for status in found.values()) > len(found) / 2

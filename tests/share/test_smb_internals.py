@@ -35,6 +35,7 @@ RELIED_ON = [
     Connection._check_worker_running,
     Connection._send,
     Connection._process_message_thread,
+    Connection._calculate_credit_charge,
     Connection._generate_signature,
     Connection._encrypt,
     Connection._decrypt,
@@ -43,7 +44,7 @@ RELIED_ON = [
     Open.read,
     Open.write,
 ]
-REVIEWED = {"1.17.0": "334d8eb108153858"}
+REVIEWED = {"1.17.0": "280825ddb470a304"}
 """Version to fingerprint of the code above, once somebody has read what changed in it."""
 
 

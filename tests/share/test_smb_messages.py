@@ -9,7 +9,16 @@ import types
 import pytest
 from smbprotocol.connection import Connection
 from smbprotocol.header import Commands, Smb2Flags, SMB2HeaderRequest
-from smbprotocol.open import SMB2ReadRequest, SMB2WriteRequest
+from smbprotocol.open import (
+    CreateDisposition,
+    CreateOptions,
+    FilePipePrinterAccessMask,
+    ImpersonationLevel,
+    Open,
+    ShareAccess,
+    SMB2ReadRequest,
+    SMB2WriteRequest,
+)
 
 from jenkins_release.share.smb.packed import messages
 from jenkins_release.share.smb.packed.exchange import Done, PackedExchange, Protection
@@ -29,6 +38,7 @@ from jenkins_release.share.smb.packed.protection import (
     signer,
     unknown,
 )
+from jenkins_release.share.smb.packed.related import RelatedRequest
 from tests.fixtures.damage import flipped
 
 FILE_ID = bytes(range(16))
@@ -48,6 +58,36 @@ class TestRequests:
         theirs["session_id"] = 2**63
         ours = messages.request_header(messages.WRITE, 2**40, 2**63, 7, charge=16, wanted=32, signed=True)
         assert ours == theirs.pack()
+
+    def test_a_header_among_others(self) -> None:
+        """The same, for a request about the file of the one before."""
+        theirs = SMB2HeaderRequest()
+        theirs["command"] = Commands.SMB2_CREATE
+        theirs["flags"].set_flag(Smb2Flags.SMB2_FLAGS_RELATED_OPERATIONS)
+        theirs["flags"].set_flag(Smb2Flags.SMB2_FLAGS_DFS_OPERATIONS)
+        theirs["next_command"] = 192
+        flags = messages.FLAG_RELATED | messages.FLAG_DFS
+        ours = messages.request_header(
+            messages.CREATE, 0, 0, 0, charge=0, wanted=0, signed=False, flags=flags, following=192
+        )
+        assert ours == theirs.pack()
+
+    @pytest.mark.parametrize(
+        "path", ["", "a", "SkyDRM\\8.1.0\\42\\candidate.json", "Prüfung\\\U0001f680"], ids=repr
+    )
+    def test_a_create(self, path: str) -> None:
+        """Byte for byte what the library packs, also for the share itself and names beyond ASCII."""
+        connection = types.SimpleNamespace(dialect=0x0311)
+        tree = types.SimpleNamespace(session=types.SimpleNamespace(connection=connection))
+        given = {
+            "access": int(FilePipePrinterAccessMask.FILE_READ_DATA),
+            "attributes": 0x80,
+            "share": int(ShareAccess.FILE_SHARE_READ | ShareAccess.FILE_SHARE_DELETE),
+            "disposition": int(CreateDisposition.FILE_OPEN),
+            "options": int(CreateOptions.FILE_NON_DIRECTORY_FILE),
+        }
+        theirs, _ = Open(tree, path).create(ImpersonationLevel.Impersonation, *given.values(), send=False)
+        assert messages.create_body(path, **given) == theirs.pack()
 
     def test_a_read(self) -> None:
         """Byte for byte what the library packs, but for where the data is wanted."""
@@ -199,3 +239,57 @@ class TestExchange:
 
             assert exchange.accept(len(message), receive) == message
         assert len(exchange) == 1
+
+
+class TestCompounds:
+    """Several messages in one packet (MS-SMB2 section 3.2.5.1.9)."""
+
+    @staticmethod
+    def packet(*following: int) -> bytes:
+        found = b""
+        for number, offset in enumerate(following):
+            header = messages.request_header(
+                messages.READ, number, 7, 1, charge=1, wanted=1, signed=False, following=offset
+            )
+            found += header + bytes(8)
+        return found
+
+    def test_each_message_comes_with_its_header(self) -> None:
+        """The last one ends with the packet."""
+        found = messages.parse_compound(self.packet(72, 72, 0))
+        assert [header.message_id for header, _ in found] == [0, 1, 2]
+        assert [len(message) for _, message in found] == [72, 72, 72]
+
+    @pytest.mark.parametrize("following", [1, 8, 63, 73, 80, 2**32 - 8], ids=str)
+    def test_a_next_message_that_cannot_be_there_is_refused(self, following: int) -> None:
+        """Within this one, not aligned, or beyond the packet."""
+        with pytest.raises(ValueError, match="message"):
+            messages.parse_compound(self.packet(following, 0))
+
+    @pytest.mark.parametrize(
+        ("command", "flags"),
+        [(messages.WRITE, messages.FLAG_ANSWER), (messages.READ, 0)],
+        ids=["other", "request"],
+    )
+    def test_an_answer_to_something_else_is_refused(self, command: int, flags: int) -> None:
+        """A request is answered by its own kind, and not by a request."""
+        request = RelatedRequest(5, messages.READ, 7)
+        header = messages.MessageHeader(0, command, 1, flags, 0, 5, 7)
+        with pytest.raises(ValueError, match="request 5"):
+            request.settle(header, bytes(72))
+        assert not request.response_event.is_set()
+
+    def test_an_interim_answer_is_no_answer(self) -> None:
+        """The wait goes on, and the id by which the request can be cancelled is known."""
+        request = RelatedRequest(5, messages.READ, 7)
+        flags = messages.FLAG_ANSWER | messages.FLAG_ASYNC
+        interim = messages.MessageHeader(messages.PENDING, messages.READ, 1, flags, 0, 5, 7)
+        request.settle(interim, bytes(range(72)))
+        assert request.taken() is None
+        assert request.async_id == bytes(range(32, 40))
+        request.settle(
+            messages.MessageHeader(0, messages.READ, 1, messages.FLAG_ANSWER, 0, 5, 7), bytes(64) + b"data"
+        )
+        answer = request.taken()
+        assert answer is not None
+        assert (answer.status, answer.body) == (0, b"data")

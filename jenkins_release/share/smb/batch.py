@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from smbprotocol.exceptions import SMBResponseException
 from smbprotocol.file_info import FileAttributes, FileInformationClass
 from smbprotocol.header import NtStatus
-from smbprotocol.open import ImpersonationLevel, Open
+from smbprotocol.open import Open
 
 from jenkins_release.base.errors import IntegrityError, RemoteError
 from jenkins_release.share.protocol import HEAD, Entry
@@ -31,6 +31,8 @@ from jenkins_release.share.smb.connection import (
 )
 from jenkins_release.share.smb.errors import connection_survives, translate
 from jenkins_release.share.smb.files import entry_of, list_folder
+from jenkins_release.share.smb.packed.messages import CREATE, HEADER, create_body
+from jenkins_release.share.smb.packed.related import Answer, Body, RelatedRequest
 
 T = TypeVar("T")
 
@@ -62,11 +64,12 @@ def read_heads(connection: SmbConnection, paths: Sequence[str]) -> list[bytes | 
         if _status(answers[0]) == NtStatus.STATUS_END_OF_FILE:
             return b""
         _raise_first(*answers)
-        body = answers[0]["data"].get_value()
-        start, length = body[2] - 64, int.from_bytes(body[4:8], "little")
+        body = answers[0].body
+        start, length = body[2] - HEADER, int.from_bytes(body[4:8], "little")
         return bytes(body[start : start + length])
 
-    post = partial(_post, connection, [read, close], SHARE_READ, A_FILE)
+    bodies = [connection.wire.body_of(each) for each in (read, close)]
+    post = partial(_post, connection, bodies, SHARE_READ, A_FILE)
     return _all(connection, "read", paths, post, take, partial(_head, connection))
 
 
@@ -90,12 +93,13 @@ def list_folders(connection: SmbConnection, paths: Sequence[str]) -> list[list[E
         if _status(second) not in _NO_MORE:
             _raise_first(second)
             return None
-        body = first["data"].get_value()
-        start, length = int.from_bytes(body[2:4], "little") - 64, int.from_bytes(body[4:8], "little")
+        body = first.body
+        start, length = int.from_bytes(body[2:4], "little") - HEADER, int.from_bytes(body[4:8], "little")
         found = [entry for entry in _entries(body[start : start + length]) if entry.name not in {".", ".."}]
         return sorted(found, key=lambda entry: entry.name)
 
-    post = partial(_post, connection, [query, query, close], SHARE_ALL, A_FOLDER)
+    bodies = [connection.wire.body_of(each) for each in (query, query, close)]
+    post = partial(_post, connection, bodies, SHARE_ALL, A_FOLDER)
     found: list[list[Entry] | RemoteError] = []
     alone = partial(_listed, connection)
     for path, entries in zip(paths, _all(connection, "list", paths, post, take, alone), strict=True):
@@ -135,12 +139,12 @@ def _all(
     connection: SmbConnection,
     what: str,
     paths: Sequence[str],
-    post: Callable[[str], list[Any]],
+    post: Callable[[str], list[RelatedRequest]],
     take: Callable[[Any, Sequence[Any]], T],
     alone: Callable[[str], T | RemoteError],
 ) -> list[T | RemoteError]:
     found: list[T | RemoteError] = []
-    under_way: deque[tuple[str, list[Any]]] = deque()
+    under_way: deque[tuple[str, list[RelatedRequest]]] = deque()
 
     def settle() -> None:
         path, requests = under_way.popleft()
@@ -174,30 +178,31 @@ def _room(connection: SmbConnection, under_way: int, spare: int = _SPARE) -> boo
 
 
 def _post(
-    connection: SmbConnection, messages: Sequence[Any], share: int, options: int, path: str
-) -> list[Any]:
-    handle = Open(connection.tree, connection.wire_path(path, dfs=bool(connection.tree.is_dfs_share)))
-    create, _ = handle.create(
-        ImpersonationLevel.Impersonation,
-        READ_DATA,
-        FileAttributes.FILE_ATTRIBUTE_NORMAL,
-        share,
-        OPEN,
-        options,
-        send=False,
+    connection: SmbConnection, bodies: Sequence[Body], share: int, options: int, path: str
+) -> list[RelatedRequest]:
+    tree = connection.tree
+    create = create_body(
+        connection.wire_path(path, dfs=bool(tree.is_dfs_share)),
+        access=READ_DATA,
+        attributes=FileAttributes.FILE_ATTRIBUTE_NORMAL,
+        share=share,
+        disposition=OPEN,
+        options=options,
     )
-    session, tree = connection.session.session_id, connection.tree.tree_connect_id
-    return list(connection.wire.send_compound([create, *messages], session, tree, related=True))
+    opened = Body(CREATE, create, bodies[-1].charge)
+    return connection.wire.send_related([opened, *bodies], connection.session, tree)
 
 
-def _answer(connection: SmbConnection, request: Any) -> Any:
+def _answer(connection: SmbConnection, request: RelatedRequest) -> Answer | SMBResponseException:
     """Return an answer, or its error; raise an error that the connection does not survive."""
-    try:
-        return connection.wire.receive(request)
-    except SMBResponseException as error:
-        if not connection_survives(error):
-            raise
-        return error
+    wire = connection.wire
+    answer = wire.await_related(request, wire.timeout_s)
+    if answer.status == NtStatus.STATUS_SUCCESS:
+        return answer
+    error = SMBResponseException(answer.header)
+    if not connection_survives(error):
+        raise error
+    return error
 
 
 def _raise_first(*answers: Any) -> None:
@@ -207,7 +212,7 @@ def _raise_first(*answers: Any) -> None:
 
 
 def _status(answer: Any) -> int:
-    return int(answer.status) if isinstance(answer, SMBResponseException) else 0
+    return int(answer.status)
 
 
 def _entries(data: bytes) -> Iterator[Entry]:

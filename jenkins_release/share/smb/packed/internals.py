@@ -13,6 +13,8 @@ documented calls, this uses of the library:
 * ``Connection._t_worker``, the receiving thread; ``_t_exc``, what ended it; ``_check_worker_running``;
 * ``Connection.receive`` returns at once when ``response_event`` of the ``Request`` is set and its
   ``response`` is final; ``_process_message_thread`` sets both, and logs what ends it;
+* ``Connection._send``, which :meth:`BulkConnection.send_related` follows, with ``_calculate_credit_charge``,
+  ``_generate_signature`` and ``_encrypt``; what it and ``_process_message_thread`` use of a ``Request``;
 * the keys and algorithms on ``Connection``, ``Session`` and ``TreeConnect``.
 
 ``tests/share/test_smb_internals.py`` holds the fingerprints of that code in the versions that
@@ -27,7 +29,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from smbprotocol.connection import Connection, Request
@@ -38,9 +40,11 @@ from smbprotocol.transport import Tcp
 from smbprotocol.tree import TreeConnect
 
 from jenkins_release.base.waits import LEAST_RATE, Call
+from jenkins_release.share.smb.packed import messages
 from jenkins_release.share.smb.packed.exchange import PackedExchange, Protection
-from jenkins_release.share.smb.packed.messages import HEADER, UNSOLICITED
-from jenkins_release.share.smb.packed.protection import Part, sealer, signer, unknown
+from jenkins_release.share.smb.packed.messages import FIXED, HEADER, TRANSFORM, UNSOLICITED
+from jenkins_release.share.smb.packed.protection import Part, Sealer, Unprotected, sealer, signer, unknown
+from jenkins_release.share.smb.packed.related import Answer, Body, RelatedRequest
 from jenkins_release.share.smb.patience import POLL_S, Patience
 
 _log = logging.getLogger(__name__)
@@ -140,7 +144,7 @@ class BulkTcp(Tcp):  # type: ignore[misc]  # smbprotocol publishes no types
                 if length > self._connection.largest_packet():
                     raise SMBException(f"the server announces a packet of {length} bytes")
                 packet = exchange.accept(length, self._exactly)
-                if packet is not None:
+                if packet is not None and not self._connection.accept_related(packet):
                     self._check_number(packet)
                     return packet
         except _Ended:
@@ -231,6 +235,7 @@ class BulkConnection(Connection):  # type: ignore[misc]  # smbprotocol publishes
         self.waits_for: Callable[[], str] = lambda: f"{server}:{port} to answer"
         self.exchange = PackedExchange(self._grant, least_rate=least_rate)
         self._transport: BulkTcp | None = None
+        self._sealers: dict[int, Sealer] = {}
         super().__init__(guid, server, port, require_signing=True)
         # Reentrant like the socket's locks, because of the garbage collector.
         self.sequence_lock = threading.RLock()
@@ -250,6 +255,117 @@ class BulkConnection(Connection):  # type: ignore[misc]  # smbprotocol publishes
         if self._transport is None:
             raise SMBConnectionClosed("there is no connection")
         self._transport.send_parts(parts)
+
+    def body_of(self, message: Any) -> Body:
+        """Return a request of smbprotocol as it is sent, for :meth:`send_related`."""
+        return Body(int(message.COMMAND), message.pack(), self._calculate_credit_charge(message))
+
+    def send_related(
+        self, bodies: Sequence[Body], session: Session, tree: TreeConnect
+    ) -> list[RelatedRequest]:
+        """Send requests in one packet, each about the file of the one before.
+
+        It does what ``send_compound`` of smbprotocol does, without an object for each field. Its answers are
+        returned by :meth:`await_related`.
+
+        Raises:
+            SMBException: The server has not granted enough credits.
+            SMBConnectionClosed: The connection has ended.
+        """
+        signed = bool(session.signing_required and session.signing_key)
+        dfs = messages.FLAG_DFS if tree.is_dfs_share else 0
+        packet, requests = bytearray(), []
+        for place, body in enumerate(bodies):
+            size = HEADER + len(body.data)
+            padding = -size % 8 if place < len(bodies) - 1 else 0
+            number = self.reserve(body.charge, 0)
+            if number is None:
+                raise SMBException(
+                    f"{self.available_credits()} credits are left, of which {body.charge} are needed"
+                )
+            header = messages.request_header(
+                *(body.command, number, session.session_id, tree.tree_connect_id),
+                charge=body.charge,
+                wanted=body.charge,
+                signed=signed,
+                flags=dfs | (messages.FLAG_RELATED if place else 0),
+                following=size + padding if place < len(bodies) - 1 else 0,
+            )
+            message = header + body.data + bytes(padding)
+            if signed:
+                key = session.signing_key
+                signature = self._generate_signature(message, key, number, False, body.command)
+                message = messages.with_signature(message, signature)
+            packet += message
+            request = RelatedRequest(number, body.command, session.session_id)
+            self.outstanding_requests[number] = request
+            requests.append(request)
+        sealed = session.encrypt_data or tree.encrypt_data
+        self._check_worker_running()
+        if self._transport is None:
+            raise SMBConnectionClosed("there is no connection")
+        if sealed:
+            self._note_sealer(session, tree)
+        self._transport.send(self._encrypt(bytes(packet), session) if sealed else bytes(packet))
+        return requests
+
+    def _note_sealer(self, session: Session, tree: TreeConnect) -> None:
+        if session.session_id not in self._sealers:
+            found = protection(self, session, tree)
+            if isinstance(found, Protection) and found.sealer is not None:
+                self._sealers[session.session_id] = found.sealer
+
+    def accept_related(self, packet: bytes) -> bool:
+        """Take an encrypted packet if it answers nothing but requests of :meth:`send_related`.
+
+        smbprotocol checks any other answer to them, and sets :attr:`RelatedRequest.response`.
+
+        Raises:
+            SMBException: It is invalid.
+        """
+        if not self._sealers or packet[:4] != messages.SEALED_MAGIC or len(packet) < TRANSFORM + HEADER:
+            return False
+        head = messages.parse_transform(packet)
+        sealer = self._sealers.get(head.session_id)
+        if sealer is None or head.flags != 1 or head.size != len(packet) - TRANSFORM:
+            return False
+        try:
+            start, rest = sealer.unseal(packet[:FIXED], packet[FIXED:])
+            answers = messages.parse_compound(start + rest)
+            requests = [self.outstanding_requests.get(header.message_id) for header, _ in answers]
+            if not all(isinstance(request, RelatedRequest) for request in requests):
+                return False
+            for request, (header, message) in zip(requests, answers, strict=True):
+                # Without multi-credit requests, an answer that grants none stands for one.
+                self._grant(header.credits or (0 if self.supports_multi_credit else 1))
+                request.settle(header, message)
+        except (Unprotected, ValueError) as error:
+            raise SMBException(f"the server's answer is invalid: {error}") from error
+        return True
+
+    def await_related(self, request: RelatedRequest, limit_s: float) -> Answer:
+        """Wait for the answer to one of the requests of :meth:`send_related`.
+
+        Args:
+            request: The request.
+            limit_s: Longest time, in seconds.
+
+        Raises:
+            TimeoutError: Nothing came in time.
+            SMBConnectionClosed: The connection has ended.
+        """
+        with Patience(limit_s, self.waits_for) as patience:
+            while True:
+                while not request.response_event.wait(patience.step()):
+                    # Its end wakes only the threads that were waiting at that time.
+                    self._check_worker_running()
+                with request.response_event_lock:
+                    answer = request.taken()
+                    if answer is not None:
+                        self.outstanding_requests.pop(request.number, None)
+                        return answer
+                    self._check_worker_running()
+                    request.response_event.clear()
 
     def await_answer(self, request: Request, limit_s: float, *, wait: bool) -> None:
         """Wait until :meth:`receive` has something to return.

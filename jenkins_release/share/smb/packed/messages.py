@@ -1,7 +1,8 @@
-"""READ and WRITE of SMB 2 and 3 as bytes: packed and parsed without an object for each field.
+"""CREATE, READ and WRITE of SMB 2 and 3 as bytes: packed and parsed without an object for each field.
 
-The layouts are those of MS-SMB2 sections 2.2.1 (header), 2.2.19 to 2.2.22 (READ and WRITE, request
-and response) and 2.2.41 (transform header). Nothing here uses a socket, a key or smbprotocol.
+The layouts are those of MS-SMB2 sections 2.2.1 (header), 2.2.13 (CREATE request), 2.2.19 to 2.2.22 (READ
+and WRITE, request and response) and 2.2.41 (transform header). Nothing here uses a socket, a key or
+smbprotocol.
 """
 
 from __future__ import annotations
@@ -18,23 +19,30 @@ TRANSFORM: Final = 52
 """Bytes in front of an encrypted message."""
 PLAIN_MAGIC: Final = b"\xfeSMB"
 SEALED_MAGIC: Final = b"\xfdSMB"
+CREATE: Final = 5
 READ: Final = 8
 WRITE: Final = 9
 
 FLAG_ANSWER: Final = 0x01
+FLAG_ASYNC: Final = 0x02
+FLAG_RELATED: Final = 0x04
 FLAG_SIGNED: Final = 0x08
+FLAG_DFS: Final = 0x10000000
 SUCCESS: Final = 0
 PENDING: Final = 0x103
 UNSOLICITED: Final = 0xFFFFFFFFFFFFFFFF
 """Message id of what a server sends unasked (MS-SMB2 section 2.2.23)."""
 
 _HEADER = struct.Struct("<4sHHIHHIIQIIQ16s")
+_CREATE = struct.Struct("<HBBIQQIIIIIHHII")
 _WRITE = struct.Struct("<HHIQ16sIIHHI")
 _READ = struct.Struct("<HBBIQ16sIIIHHB")
 _READ_ANSWER = struct.Struct("<HBBI")
 _WRITE_ANSWER = struct.Struct("<HHI")
 _TRANSFORM = struct.Struct("<4s16s16sIHHQ")
 _HEADER_AND_WRITE = HEADER + _WRITE.size
+_CREATE_NAME = HEADER + _CREATE.size
+_IMPERSONATION = 2
 _NOTHING = bytes(16)
 _PADDING = 0x50
 """Where a READ response should put its data: right after its fixed part."""
@@ -83,20 +91,31 @@ class Sealed:
 
 
 def request_header(
-    command: int, message_id: int, session_id: int, tree_id: int, *, charge: int, wanted: int, signed: bool
+    command: int,
+    message_id: int,
+    session_id: int,
+    tree_id: int,
+    *,
+    charge: int,
+    wanted: int,
+    signed: bool,
+    flags: int = 0,
+    following: int = 0,
 ) -> bytes:
     """Return a request's header, its signature still zero.
 
     Args:
-        command: :data:`READ` or :data:`WRITE`.
+        command: What is requested, such as :data:`READ`.
         message_id: Number of the request.
         session_id: The session.
         tree_id: The tree connect.
         charge: Credits that it uses; 0 if the server has no multi-credit requests.
         wanted: Credits that the server is asked to grant.
         signed: Whether a signature will be filled in.
+        flags: Other flags.
+        following: Offset of the next message in the same packet; 0 for none.
     """
-    flags = FLAG_SIGNED if signed else 0
+    flags |= FLAG_SIGNED if signed else 0
     return _HEADER.pack(
         PLAIN_MAGIC,
         HEADER,
@@ -105,7 +124,7 @@ def request_header(
         command,
         wanted,
         flags,
-        0,
+        following,
         message_id,
         0,
         tree_id,
@@ -117,6 +136,27 @@ def request_header(
 def with_signature(message: bytes, signature: bytes) -> bytes:
     """Return the beginning of a message with ``signature`` in its header."""
     return message[:48] + signature + message[HEADER:]
+
+
+def create_body(
+    path: str, *, access: int, attributes: int, share: int, disposition: int, options: int
+) -> bytes:
+    """Return the body of a CREATE request, as a user who is impersonated, without a lock or a context.
+
+    Args:
+        path: The path below the share; empty for the share itself.
+        access: Access mask (MS-SMB2 section 2.2.13.1).
+        attributes: File attributes.
+        share: What others may do with the file meanwhile.
+        disposition: What happens if there is such a file, or none.
+        options: Create options.
+    """
+    name = path.encode("utf-16-le")
+    fixed = _CREATE.pack(
+        *(57, 0, 0, _IMPERSONATION, 0, 0, access, attributes, share, disposition, options),
+        *(_CREATE_NAME, len(name), 0, 0),
+    )
+    return fixed + (name or bytes(2))
 
 
 def read_body(file_id: bytes, offset: int, length: int) -> bytes:
@@ -143,6 +183,25 @@ def parse_header(message: bytes) -> MessageHeader:
     if magic != PLAIN_MAGIC or size != HEADER:
         raise ValueError("a message does not begin with an SMB 2 header")
     return MessageHeader(status, command, credit, flags, following, number, session_id)
+
+
+def parse_compound(packet: bytes) -> list[tuple[MessageHeader, bytes]]:
+    """Read a packet of one or more messages: each with its header, and with whatever fills it up.
+
+    Raises:
+        ValueError: It is none.
+    """
+    found, start = [], 0
+    while True:
+        header = parse_header(packet[start : start + HEADER])
+        following = header.next_command
+        if not following:
+            found.append((header, packet[start:]))
+            return found
+        if following < HEADER or following % 8:
+            raise ValueError(f"the next message is {following} bytes further")
+        found.append((header, packet[start : start + following]))
+        start += following
 
 
 def signature_of(message: bytes) -> bytes:
