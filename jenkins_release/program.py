@@ -27,6 +27,8 @@ def run() -> None:
     # Before everything that takes time: Ctrl-C during an import would print a traceback.
     end_at_once()
     gc.set_threshold(_COLLECTED)
+    # pydantic would search every installed package for plugins, which could change how records are checked.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     from jenkins_release.cli.entry import main
 
     for stream in (sys.stdout, sys.stderr):
