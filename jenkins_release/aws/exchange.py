@@ -32,7 +32,7 @@ from jenkins_release.aws.errors import is_transient, retry_after
 from jenkins_release.base.numbers import whole_number
 from jenkins_release.base.pools import close_pools
 from jenkins_release.base.waits import Call, Limits, pause
-from jenkins_release.http.exchange import is_late
+from jenkins_release.http.late import is_late
 
 MOST = 16 * 1024 * 1024
 """Maximum bytes of an answer; the largest real one, a page of BatchGetImage, has about 1 MiB."""

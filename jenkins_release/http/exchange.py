@@ -20,12 +20,13 @@ from requests.adapters import HTTPAdapter
 from requests.cookies import CookieConflictError
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import HTTPError, ReadTimeoutError
+from urllib3.exceptions import HTTPError
 from urllib3.util.response import assert_header_parsing
 
-from jenkins_release.base.causes import caused_by, causes
+from jenkins_release.base.causes import caused_by
 from jenkins_release.base.pools import close_pools
 from jenkins_release.base.waits import Call, Limits, check
+from jenkins_release.http.late import is_late
 
 MOST_TOLD = 64 * 1024
 """Maximum bytes of an answer that only says what went wrong, or is not used."""
@@ -45,18 +46,6 @@ FOREIGN = (
     ValueError,
 )
 """What requests raises, or lets through from urllib3, http.client and sockets."""
-
-
-def is_late(error: BaseException) -> bool:
-    """Whether nothing moved for too long, by the limit of a call or by a library's for each read and write.
-
-    A call gives each piece of a body some more time, so the library's limit may end first.
-
-    Args:
-        error: What a call, requests, urllib3 or botocore raised.
-    """
-    kinds = (TimeoutError, requests.Timeout, ReadTimeoutError)
-    return any(isinstance(each, kinds) for each in causes(error, context=False))
 
 
 class NoAnswer(OSError):

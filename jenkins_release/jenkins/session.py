@@ -11,7 +11,8 @@ import requests
 from requests.adapters import HTTPAdapter
 
 from jenkins_release.base.waits import Limits
-from jenkins_release.http.exchange import FOREIGN, is_late
+from jenkins_release.http.exchange import FOREIGN
+from jenkins_release.http.late import is_late
 
 CONSOLE_PIECE = 1024 * 1024
 """Maximum bytes of a console in one request: Jenkins sends everything."""

@@ -21,7 +21,8 @@ from jenkins_release.base.retry import asked_wait
 from jenkins_release.base.version import PROGRAM
 from jenkins_release.base.waits import Call
 from jenkins_release.config.redaction import Redaction
-from jenkins_release.http.exchange import FOREIGN, SessionWithoutRedirects, is_late
+from jenkins_release.http.exchange import FOREIGN, SessionWithoutRedirects
+from jenkins_release.http.late import is_late
 from jenkins_release.notify.answers import quoted
 from jenkins_release.notify.tls import verifying_context
 from jenkins_release.records.message import Message

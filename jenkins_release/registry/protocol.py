@@ -13,6 +13,9 @@ from jenkins_release.oci.referrers import Referrer, Subject
 from jenkins_release.records.registry_image import HeldImage, StoredImage
 from jenkins_release.records.scan import Scan
 
+PART = 5 << 20
+"""Bytes of one part of a blob: ECR's minimum, since several parts are in memory for each layer under way."""
+
 
 class UploadLost(RemoteError):
     """The registry no longer knows an upload: the blob must be sent again from its beginning."""

@@ -23,8 +23,6 @@ from jenkins_release.oci.manifests import is_digest, sha256_digest
 from jenkins_release.registry.protocol import BlobPart, BlobUpload, UploadLost
 from jenkins_release.registry.transport import Transport, check_digest, refusal
 
-PART = 5 << 20
-"""Bytes of one part: ECR's minimum, since several parts are in memory for each layer under way."""
 _RANGE = re.compile(r"(?:bytes=)?0-([0-9]+)")
 _GONE = frozenset({404, 410})
 _ELSEWHERE = frozenset({301, 302, 303, 307, 308})

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from jenkins_release.base.errors import ConfigurationError
+from jenkins_release.base.lazy_imports import left_for_later
 from jenkins_release.base.retry import RetryPolicy
 from jenkins_release.base.waits import LEAST_RATE
 from jenkins_release.share.folder.share import DirectoryShare
@@ -60,8 +61,10 @@ def open_share(
         ConfigurationError: The location is invalid, or an SMB share lacks a user or password.
     """
     if is_smb(location):
-        # smbprotocol takes a tenth of a second to import, which commands on a folder do not need.
-        from jenkins_release.share.smb.share import SmbShare
+        # smbprotocol takes a tenth of a second to import, which commands on a folder do not need. Its logins
+        # with a certificate are not used.
+        with left_for_later("cryptography.x509"):
+            from jenkins_release.share.smb.share import SmbShare
 
         address = SmbAddress.parse(location)
         return SmbShare(

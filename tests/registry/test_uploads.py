@@ -11,6 +11,7 @@ import requests
 from jenkins_release.base.errors import IntegrityError, RemoteError
 from jenkins_release.registry import EcrRegistry, RegistryLogin
 from jenkins_release.registry.protocol import (
+    PART,
     BlobPart,
     LayersNotFound,
     RepositoryNotFound,
@@ -18,7 +19,7 @@ from jenkins_release.registry.protocol import (
     UploadLost,
 )
 from jenkins_release.registry.transport import Transport, root_url
-from jenkins_release.registry.uploads import PART, RegistryUploads
+from jenkins_release.registry.uploads import RegistryUploads
 from jenkins_release.sandbox.ecr.faults import Fault
 from jenkins_release.sandbox.front.front import EcrFront
 from tests.fixtures.ecr_push import OCI_MANIFEST, Pusher, digest_of

@@ -13,8 +13,7 @@ from typing import TypeVarTuple
 from jenkins_release.base.errors import ReleaseError, RemoteError
 from jenkins_release.base.waits import check
 from jenkins_release.images.gzip_blocks import compression_pool
-from jenkins_release.registry.protocol import BlobStore, RepositoryNotFound, UploadLost
-from jenkins_release.registry.uploads import PART
+from jenkins_release.registry.protocol import PART, BlobStore, RepositoryNotFound, UploadLost
 from jenkins_release.steps.candidate.opened import OpenCandidate
 from jenkins_release.steps.context.services import Services
 from jenkins_release.steps.promotion.blob_source import BlobContent, BlobSource
