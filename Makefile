@@ -30,7 +30,9 @@ PACKAGES_setup := setup
 PACKAGES_test := setup node lint
 PACKAGES_lint := setup node lint
 
+# Also where PYTHONDONTWRITEBYTECODE is set, as in many containers: each command would compile the package again.
 setup: machine-setup $(STAMP) $(KERBEROS) ## Install Debian packages and the virtual environment
+	@$(BIN)/python -m compileall -q jenkins_release
 
 $(STAMP): setup.cfg pyproject.toml constraints.txt jenkins_release/requirements/build.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

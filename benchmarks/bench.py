@@ -174,7 +174,7 @@ class Bench:
         self._junit.write_text(_JUNIT)
 
     def warm_up(self) -> None:
-        """Release one tiny build: byte code is compiled, servers and caches are warm for both sides."""
+        """Release one tiny build: servers and caches are warm for both sides."""
         with self.build(one_image("warm-up", 1 << 20)) as build:
             setup = Setup(build.names)
             self.export(build, setup)

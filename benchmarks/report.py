@@ -7,8 +7,10 @@ import platform
 import subprocess
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from importlib.util import MAGIC_NUMBER, cache_from_source
 from pathlib import Path
 
+import jenkins_release
 from benchmarks.network import own_network
 from benchmarks.results import MIB, Row
 from jenkins_release.base.errors import ConfigurationError
@@ -41,6 +43,7 @@ def machine(now: datetime) -> dict[str, str]:
         "load before": f"{load:.1f}",
         "kernel": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
+        "bytecode": bytecode(Path(jenkins_release.__file__).parent),
         "dockerd": _version("dockerd", "--version"),
         "docker": _version("docker", "--version"),
         "smbclient": _version("smbclient", "--version"),
@@ -98,6 +101,25 @@ def _size(count: int) -> str:
     if not count:
         return "-"
     return f"{count / MIB:.0f} MiB" if count >= 10 * MIB else f"{count / MIB:.1f} MiB"
+
+
+def bytecode(package: Path) -> str:
+    """Say whether a command finds a package compiled; if not, it compiles all that it imports."""
+    sources = [*package.rglob("*.py")]
+    missing = sum(not _is_compiled(source) for source in sources)
+    return f"{missing} of {len(sources)} modules are not compiled" if missing else "compiled"
+
+
+def _is_compiled(source: Path) -> bool:
+    """Whether the compiled module belongs to this Python and to the source as it is (PEP 552)."""
+    try:
+        head = Path(cache_from_source(str(source))).read_bytes()[:16]
+    except OSError:
+        return False
+    flags, modified, size = (int.from_bytes(head[at : at + 4], "little") for at in (4, 8, 12))
+    found = source.stat()
+    fresh = (modified, size) == (int(found.st_mtime) & 0xFFFFFFFF, found.st_size & 0xFFFFFFFF)
+    return head[:4] == MAGIC_NUMBER and (flags != 0 or fresh)
 
 
 def _processor() -> str:
