@@ -72,7 +72,6 @@ def plan(
     """Show what a promotion would do. Changes nothing, but with a key it records who requests the plan."""
     from jenkins_release.rules.release.verdicts import told_verdicts
     from jenkins_release.steps.candidate.opened import open_candidate, reopen
-    from jenkins_release.steps.overview.plan_page import view_plan, write_plan_page
     from jenkins_release.steps.promotion.forecast import forecast_promotion
     from jenkins_release.steps.promotion.plan import ask_for_approval, plan_candidate, write_plan
     from jenkins_release.steps.promotion.promote import recorded_promotion
@@ -110,6 +109,8 @@ def plan(
     if checks is not None:
         write_checks(decision, checks, f"nothing to do: {ref} is released" if done else "", AWAITED)
     if page is not None:
+        from jenkins_release.steps.overview.plan_page import view_plan, write_plan_page
+
         write_plan_page(view_plan(opened, made, decision, expected, runtime.services, done=done), page)
         text += f"\nwrote {page} and {page.with_suffix('.css').name}"
     result = plan_json(made) | {"planDigest": made.digest, "gate": gate_json(decision)}

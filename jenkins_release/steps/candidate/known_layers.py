@@ -11,7 +11,7 @@ from jenkins_release.base.versions import ReleaseVersion
 from jenkins_release.records.candidate import Candidate, CandidateImage
 from jenkins_release.share.candidate_records import read_manifests
 from jenkins_release.share.candidates import MANIFEST, CandidateRef
-from jenkins_release.steps.candidate.listing import candidate_order
+from jenkins_release.steps.candidate.order import candidate_order
 from jenkins_release.steps.context.services import Services
 
 _log = logging.getLogger(__name__)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from jenkins_release.base.errors import ConfigurationError, IntegrityError, ReleaseError
-from jenkins_release.base.numbers import whole_number
-from jenkins_release.base.versions import ReleaseVersion
+from jenkins_release.base.errors import IntegrityError, ReleaseError
 from jenkins_release.records.attestation import Statement
 from jenkins_release.records.candidate import Candidate
 from jenkins_release.rules.gate.chain import Document
@@ -18,6 +16,7 @@ from jenkins_release.steps.candidate.opened import (
     open_candidate,
     open_candidates,
 )
+from jenkins_release.steps.candidate.order import candidate_order
 from jenkins_release.steps.candidate.waiting import waits_of
 from jenkins_release.steps.context.services import Services
 
@@ -126,12 +125,3 @@ def _shown(document: Document, services: Services) -> ShownAttestation:
     except IntegrityError as error:
         return ShownAttestation(name, statement, "", error.message)
     return ShownAttestation(name, statement, key.name if key else "", "" if key else "unknown key")
-
-
-def candidate_order(ref: CandidateRef) -> tuple[bool, ReleaseVersion, int, str]:
-    """Return the key that sorts candidates by version and build, invalid versions first."""
-    try:
-        version, known = ReleaseVersion.parse(ref.version), True
-    except ConfigurationError:
-        version, known = ReleaseVersion(ref.version, (0, 0, 0, 0), "", 0), False
-    return (known, version, whole_number(ref.build) or 0, ref.build)

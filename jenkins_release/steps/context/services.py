@@ -196,10 +196,12 @@ class Services:
         section = self.configuration.ledger
         if section.kind == "none":
             return None
-        from jenkins_release.ledger import FolderLedger, S3Ledger
-
         if section.kind == "folder":
+            from jenkins_release.ledger import FolderLedger
+
             return FolderLedger(self._open_share(section.location))
+        from jenkins_release.ledger import S3Ledger
+
         return S3Ledger(
             section.bucket, section.region, prefix=section.prefix, **self.bucket_settings(section)
         )

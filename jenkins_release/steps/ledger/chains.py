@@ -15,12 +15,12 @@ from jenkins_release.steps.candidate.ledger_standing import (
     place_of,
     recorded_refs,
 )
-from jenkins_release.steps.candidate.listing import candidate_order
 from jenkins_release.steps.candidate.opened import (
     OpenCandidate,
     open_candidate,
     open_candidates,
 )
+from jenkins_release.steps.candidate.order import candidate_order
 from jenkins_release.steps.context.services import Services
 
 

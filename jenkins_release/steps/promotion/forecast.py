@@ -10,7 +10,7 @@ from jenkins_release.records.plan import Plan
 from jenkins_release.rules.gate.chain import Document
 from jenkins_release.rules.release.forecast import Forecast, SeenRate, forecast, seen_rate
 from jenkins_release.share.candidates import ATTESTATIONS, CandidateRef
-from jenkins_release.steps.candidate.listing import candidate_order
+from jenkins_release.steps.candidate.order import candidate_order
 from jenkins_release.steps.context.services import Services
 
 _log = logging.getLogger(__name__)

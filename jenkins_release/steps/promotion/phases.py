@@ -19,7 +19,6 @@ from jenkins_release.steps.context.services import Services
 from jenkins_release.steps.promotion.image_push import ImagePush, ImagePusher, pushes_directly
 from jenkins_release.steps.promotion.layer_proof import Promoted, promoted_digests, prove_layers
 from jenkins_release.steps.promotion.push_blobs import DirectPusher
-from jenkins_release.steps.promotion.push_docker import DockerPusher
 
 _log = logging.getLogger(__name__)
 
@@ -56,6 +55,9 @@ def push_all(
 
 def _pusher(opened: OpenCandidate, plan: Plan, services: Services) -> ImagePusher:
     if not pushes_directly(opened.record.images, services):
+        # Only here does a promotion need Docker's client.
+        from jenkins_release.steps.promotion.push_docker import DockerPusher
+
         return DockerPusher(opened, services)
     if services.configuration.promote.engine == "docker":
         _log.info("the candidate fixes its manifests, which Docker would not push: sent without Docker")

@@ -29,8 +29,8 @@ from jenkins_release.share.protocol import Lease
 from jenkins_release.steps.candidate.attest import Claim, attest
 from jenkins_release.steps.candidate.authority import require_allowed
 from jenkins_release.steps.candidate.ledger_standing import gone_standing, recorded_refs
-from jenkins_release.steps.candidate.listing import candidate_order
 from jenkins_release.steps.candidate.opened import OpenCandidate, open_candidates
+from jenkins_release.steps.candidate.order import candidate_order
 from jenkins_release.steps.context.services import Services
 from jenkins_release.steps.publication.standing import require_believed
 
