@@ -364,6 +364,21 @@ def test_as_a_function_of_the_package(full: Product, tmp_path: Path) -> None:
     assert [each.ident for each in report.board.of("released")] == ["8.1.0/42", "8.0.4/7"]
 
 
+def test_a_version_that_is_gone_leaves_no_page(shop: Shop) -> None:
+    """A workspace keeps the folder: an old page beside the new ones would be archived with them."""
+    shop.publish()
+    shop.publish("8.1.1", build="50")
+    _, folder = write(shop)
+    (folder / "version-of-mine.html").write_text("x")
+    shutil.rmtree(shop.candidates / "SkyDRM" / "8.1.1")
+    shutil.rmtree(shop.releases / "SkyDRM" / "8.1.1")
+    write(shop)
+    assert sorted(each.name for each in folder.glob("version-*.html")) == [
+        "version-8.1.0.html",
+        "version-of-mine.html",
+    ]
+
+
 class TestKept:
     def test_a_place_has_to_be_named(self, shop: Shop) -> None:
         """On the command line or in the configuration."""

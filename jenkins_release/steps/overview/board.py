@@ -507,9 +507,25 @@ def _to_folder(folder: Path, pages: Mapping[str, bytes]) -> str:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigurationError(f"the folder {folder} cannot be made: {error.strerror}") from error
+    before = _pages_in(folder)
     for name, data in pages.items():
         write_file(folder / name, data, "the board")
+    for name in before - pages.keys():
+        try:
+            (folder / name).unlink(missing_ok=True)
+        except OSError as error:
+            _log.warning("the page %s of an earlier board was not removed: %s", name, error.strerror)
     return str(folder)
+
+
+def _pages_in(folder: Path) -> set[str]:
+    """Return the pages of versions that an earlier board in a folder has, as far as it can be read."""
+    try:
+        listed = json.loads((folder / DOCUMENT).read_bytes())["candidates"]
+        versions = {str(each["candidate"]).partition("/")[0] for each in listed}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return set()
+    return {page_name(version) for version in versions if name_problem(version) is None}
 
 
 def _to_share(pages: Mapping[str, bytes], board: Board, services: Services) -> str:
