@@ -44,6 +44,8 @@ READS_RECORDS = ["boto3", "botocore.session", "docker", "requests", "smbprotocol
         ("steps.candidate.export", READS_RECORDS),
         ("steps.qa.sign_off", READS_RECORDS),
         ("steps.promotion.plan", READS_RECORDS),
+        ("steps.promotion.promote", READS_RECORDS),
+        ("cli.promote", ["pydantic", *READS_RECORDS]),
         ("steps.candidate.archive_reader", READS_RECORDS),
     ],
 )
@@ -55,7 +57,16 @@ def test_a_step_imports_only_the_services_that_it_opens(module, absent):
 def test_a_client_of_aws_is_botocores_alone():
     """boto3 would add its resources and transfers, which cost each command a fifth of its start."""
     code = "from jenkins_release.aws import aws_client; aws_client('ecr', 'eu-central-1')"
-    assert imported(code, ["boto3", "s3transfer"]) == []
+    assert imported(code, ["boto3", "s3transfer", "requests"]) == []
+
+
+def test_a_share_imports_no_certificates():
+    """They are for a login of the SMB library's that is not used."""
+    code = (
+        "from jenkins_release.share import open_share; "
+        "open_share(r'\\\\127.0.0.1\\data', username='u', password='p')"
+    )
+    assert imported(code, ["smbprotocol.session", "cryptography.x509"]) == ["smbprotocol.session"]
 
 
 def test_signatures_are_verified_without_the_clouds_that_can_sign():
