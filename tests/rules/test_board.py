@@ -324,6 +324,7 @@ def test_a_withdrawn_release_has_to_leave_the_portal():
     wait = found.lines[0].wait
     assert (found.lines[0].group, wait.what) == ("waiting", "its removal from the portal")
     assert wait.command == "jenkins-release release portal 8.1.0 --remove"
+    assert wait.reasons == ("Dana withdrew this release: breaks logins",)
     chain.add(PORTAL, PROMOTER, there | {"action": "removal"})
     assert (board(chain).lines[0].group, board(chain).lines[0].wait.what) == ("over", "withdrawn")
 

@@ -137,10 +137,11 @@ def waits_for(
     out = evidence.latest(WITHDRAWAL)
     promoted, published = evidence.latest(PROMOTION), evidence.latest(PUBLICATION)
     if out and out > max(promoted, published):
+        why = _told(by.get("withdrawn", []))
         if "removal" in due:
             command = f"jenkins-release release portal {record.version} --remove"
-            return Wait("waiting", "its removal from the portal", MANAGEMENT, command)
-        return Wait("done", "withdrawn", reasons=_told(by.get("withdrawn", [])))
+            return Wait("waiting", "its removal from the portal", MANAGEMENT, command, reasons=why)
+        return Wait("done", "withdrawn", reasons=why)
     if promoted and evidence.latest(RETIREMENT) > promoted:
         return Wait("done", "retired")
     if promoted > out or (published > out and not record.images):
