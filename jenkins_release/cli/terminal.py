@@ -13,6 +13,8 @@ from jenkins_release.base.signals import whole
 
 __all__ = ["BOTTOM", "Bottom", "coloured", "columns", "size_of", "terminal", "width_of"]
 
+_DIGITS = 9
+"""Digits of a number of columns that is believed; Python reads none of more than 4300."""
 _DRAW_S = 0.2
 _LOCK_S = 0.3
 """How long a line waits for another thread that draws: a terminal may take nothing (Ctrl-S)."""
@@ -46,7 +48,7 @@ def columns(stream: TextIO | None) -> int | None:
     if stream is None or not terminal(stream):
         return None
     given = os.environ.get("COLUMNS", "")
-    if given.isascii() and given.isdigit() and int(given):
+    if given.isascii() and given.isdigit() and len(given) <= _DIGITS and int(given):
         return int(given)
     with suppress(OSError, ValueError, AttributeError):
         return os.get_terminal_size(stream.fileno()).columns or None

@@ -7,11 +7,13 @@ import os
 import re
 import shutil
 import subprocess
+import termios
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
+from jenkins_release.cli.terminal import columns
 from tests.fixtures.configuration import release_toml, trusted_key
 from tests.fixtures.terminal import terminal
 from tests.snapshots.documents import INSTALLER, KEPT, installer
@@ -213,3 +215,14 @@ def test_a_history_in_a_file_is_as_wide_as_necessary(
     with terminal([program, *words, "--out", str(page)], product, columns=60) as ours:
         assert ours.ended() == 0
     assert page.read_text() == _piped(program, words, product)
+
+
+@pytest.mark.parametrize("given", ["9" * 5000, "-1", "0", "x", "\u0661", ""])
+def test_columns_that_are_no_number_are_not_believed(monkeypatch: pytest.MonkeyPatch, given: str):
+    """Python refuses to read very long numbers."""
+    monkeypatch.setenv("COLUMNS", given)
+    monkeypatch.setenv("TERM", "xterm")
+    ours, theirs = os.openpty()
+    termios.tcsetwinsize(theirs, (24, 77))
+    with os.fdopen(ours, "rb"), os.fdopen(theirs, "w") as stream:
+        assert columns(stream) == 77
