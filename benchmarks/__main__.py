@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -90,12 +92,18 @@ def main(
         environ = {**os.environ, "DOCKER_HOST": f"unix://{name}/none.sock"} if own_network() else None
         stack = Sandbox(sandbox or Path(name) / "sandbox", environ=environ)
         try:
-            rows, failures = _run(stack, Path(name), chosen, names, warm=not quick)
+            rows, failures = _run(
+                stack,
+                Path(name),
+                chosen,
+                names,
+                lambda rows: write_results(output, rows, facts),
+                warm=not quick,
+            )
         finally:
             if sandbox is None:
                 stack.remove()
     click.echo(table(rows))
-    write_results(output, rows, facts)
     if docs is not None and not failures:
         update_document(docs, rows, facts, "make bench" if chosen == Scale() else _command())
     for failure in failures:
@@ -104,9 +112,17 @@ def main(
 
 
 def _run(
-    stack: Sandbox, folder: Path, scale: Scale, groups: tuple[str, ...], *, warm: bool
+    stack: Sandbox,
+    folder: Path,
+    scale: Scale,
+    groups: tuple[str, ...],
+    keep: Callable[[list[Row]], None],
+    *,
+    warm: bool,
 ) -> tuple[list[Row], list[str]]:
+    """Measure groups; ``keep`` gets all rows so far after each of them, as the run may break off."""
     rows: list[Row] = []
+    keep(rows)
     failures: list[str] = []
     try:
         _say("starting the servers")
@@ -115,11 +131,17 @@ def _run(
         try:
             if warm:
                 bench.warm_up()
-            for name in groups:
+            begun = time.monotonic()
+            for done, name in enumerate(groups, 1):
                 try:
-                    rows += GROUPS[name](bench)
+                    for row in GROUPS[name](bench):
+                        rows.append(row)
+                        keep(rows)
+                        _say(_told(row))
                 except ReleaseError as error:
                     failures.append(f"{name} did not run: {error.message}")
+                left = (time.monotonic() - begun) / done * (len(groups) - done)
+                _say(f"{done} of {len(groups)} groups; {left / 60:.0f} min left if the others take as long")
         finally:
             bench.close()
     except ReleaseError as error:
@@ -129,6 +151,12 @@ def _run(
 
 def _say(line: str) -> None:
     click.echo(f"{datetime.now(UTC):%H:%M:%S} {line}", err=True)
+
+
+def _told(row: Row) -> str:
+    ratio = "" if row.ratio is None else f", {row.ratio:.2f} x as fast as {row.peer}"
+    ours = "" if row.ours is None else f" {row.ours} s"
+    return f"{row.name}:{ours}{ratio}; goal {row.goal}: {'met' if row.met else 'missed'}"
 
 
 def _command() -> str:

@@ -73,16 +73,17 @@ def one_image(salt: str, size: int) -> list[Image]:
 FIVE = ("rms", "viewer", "router", "dbmigrate", "sync")
 
 
-def five_images(salt: str, size: int, *, patch: int = 0) -> list[Image]:
+def five_images(salt: str, size: int, *, patch: int = 0, changed: float = 0.05) -> list[Image]:
     """Return five images on one base of three layers, each with two layers of its own.
 
-    The base has half of the bytes, the libraries of each image 9 %, its program 1 %. A patch has
+    The base has half of the bytes, the libraries of each image 9 %, its program 1 % by default. A patch has
     other programs and all else the same: it changes 5 % of the bytes.
 
     Args:
         salt: Tells them from other images.
         size: Bytes of all layers, those of the base once.
         patch: Number of the patch; 0 for the release before all patches.
+        changed: The part of the bytes that a patch changes.
     """
     shares = (25, 15, 10)
     base, start = [], 0
@@ -92,7 +93,8 @@ def five_images(salt: str, size: int, *, patch: int = 0) -> list[Image]:
     images = []
     for name in FIVE:
         libraries = Layer(f"{salt} {name}", size * 5 // 100, size * 4 // 100, start)
-        program = Layer(f"{salt} {name} {patch}", size // 200, size // 200, start + libraries.files)
+        part = int(size * changed / 10)
+        program = Layer(f"{salt} {name} {patch}", part, part, start + libraries.files)
         start += libraries.files + program.files
         images.append(Image(name, (*base, libraries, program)))
     return images

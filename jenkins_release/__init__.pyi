@@ -34,6 +34,8 @@ from jenkins_release.steps.candidate.serve import Serving as Serving
 from jenkins_release.steps.candidate.serve import serve_candidate as serve_candidate
 from jenkins_release.steps.candidate.verify import VerifyReport as VerifyReport
 from jenkins_release.steps.candidate.verify import verify_candidate as verify_candidate
+from jenkins_release.steps.candidate.warm import WarmReport as WarmReport
+from jenkins_release.steps.candidate.warm import warm_daemon as warm_daemon
 from jenkins_release.steps.context.services import Services as Services
 from jenkins_release.steps.context.watcher import StackWatcher as StackWatcher
 from jenkins_release.steps.context.watcher import Watcher as Watcher

@@ -104,8 +104,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Return how many processes run the tests (``-n auto``): four keep two cores busy, as tests wait.
+    """Return how many processes run the tests (``-n auto``): three, each with servers, keep two cores busy.
 
     One if they would share a Docker daemon, and the names in it.
     """
-    return 1 if os.environ.get("JENKINS_RELEASE_TEST_DOCKER") or _no_root() else 4
+    return 1 if os.environ.get("JENKINS_RELEASE_TEST_DOCKER") or _no_root() else 3

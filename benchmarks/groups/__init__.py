@@ -12,6 +12,7 @@ from benchmarks.bench import Bench
 from benchmarks.groups.commands import board_500_10ms, list_500_10ms, plan_40_20ms, start
 from benchmarks.groups.export import export_five, export_one, export_patch
 from benchmarks.groups.memory import peak_memory
+from benchmarks.groups.patch import export_patch_warm, load_patch
 from benchmarks.groups.platforms import platforms
 from benchmarks.groups.promote import promote_again, promote_gzip, promote_patch, promote_plain
 from benchmarks.groups.smb import smb_get, smb_get_10ms, smb_put, smb_put_10ms
@@ -30,6 +31,8 @@ GROUPS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "export-one": export_one,
     "export-five": export_five,
     "export-patch": export_patch,
+    "export-patch-warm": export_patch_warm,
+    "load-patch": load_patch,
     "promote-plain": promote_plain,
     "promote-gzip": promote_gzip,
     "promote-patch": promote_patch,

@@ -16,7 +16,7 @@ NEAR_LIMIT = 1.25
 """How much longer than the bare ``docker save`` the export of one image may take, plain."""
 GOAL_PATCH = 5.0
 SCRIPT = "script"
-_WORDS = "docker save -o; sha256sum; smbclient put, encrypted, then fsync on the server"
+WORDS = "docker save -o; sha256sum; smbclient put, encrypted, then fsync on the server"
 _FLOOR = "docker save | dd conv=fsync into the folder behind the share, all images in one call"
 _LIMIT = "docker save to /dev/null, all images in one call: the daemon alone"
 
@@ -44,12 +44,12 @@ def export_patch(bench: Bench) -> Iterator[Row]:
             bench.say(f"export-patch: {build.size / MIB:.0f} MiB, 5 % changed")
             setup = Setup(build.names, layers=layers, share=bench.location(port))
             sides = {
-                OURS: lambda _: _ours(bench, build, setup),
-                SCRIPT: lambda _: _script(bench, build, port),
+                OURS: lambda _: ours(bench, build, setup),
+                SCRIPT: lambda _: script(bench, build, port),
             }
             rounds = take_turns(bench.scale.repetitions, sides)
             note = f"layers = {layers}; {line}; {rounds.disk(SCRIPT)}"
-    words = f"{_WORDS}, image by image"
+    words = f"{WORDS}, image by image"
     yield ratio_row("export-patch", build.size, GOAL_PATCH, rounds, SCRIPT, words=words, note=note)
 
 
@@ -65,8 +65,8 @@ def _export(bench: Bench, what: str, images: Sequence[Image]) -> Iterator[Row]:
             rounds = take_turns(
                 bench.scale.repetitions,
                 {
-                    OURS: lambda _, setup=setup: _ours(bench, build, setup),  # type: ignore[misc]
-                    SCRIPT: lambda _: _script(bench, build, None),
+                    OURS: lambda _, setup=setup: ours(bench, build, setup),  # type: ignore[misc]
+                    SCRIPT: lambda _: script(bench, build, None),
                     LIMIT: lambda _: bench.peers.docker("save", *build.references, discard=True),
                     FLOOR: lambda _: _floor(bench, build),
                 },
@@ -77,7 +77,7 @@ def _export(bench: Bench, what: str, images: Sequence[Image]) -> Iterator[Row]:
                 GOALS[what, layers],
                 rounds,
                 SCRIPT,
-                words=_WORDS if what == "one" else f"{_WORDS}, image by image",
+                words=WORDS if what == "one" else f"{WORDS}, image by image",
                 limit=_LIMIT,
                 near_limit=NEAR_LIMIT if (what, layers) == ("one", "plain") else None,
                 floor=_FLOOR,
@@ -85,7 +85,8 @@ def _export(bench: Bench, what: str, images: Sequence[Image]) -> Iterator[Row]:
             )
 
 
-def _ours(bench: Bench, build: Build, setup: Setup) -> Usage:
+def ours(bench: Bench, build: Build, setup: Setup) -> Usage:
+    """Export with our command line."""
     usage = bench.export(build, setup)
     bench.remove_candidate(build)
     return usage
@@ -98,7 +99,8 @@ def _floor(bench: Bench, build: Build) -> Usage:
     return usage
 
 
-def _script(bench: Bench, build: Build, port: int | None) -> Usage:
+def script(bench: Bench, build: Build, port: int | None) -> Usage:
+    """Export as the script does that this replaces, image by image."""
     total = Usage(0.0, written=0)
     for number, reference in enumerate(build.references):
         archive = bench.folder / f"script-{number}.tar"

@@ -78,15 +78,20 @@ def export(
         return
     result = _candidate_json(report.candidate, report.digest, report.location)
     result |= {"bytes": report.bytes, "reusedBytes": report.reused, "seconds": round(report.seconds, 3)}
-    result |= {"attested": report.attested, "head": report.head}
+    result |= {"attested": report.attested, "head": report.head, "source": report.source, "why": report.why}
     reused = f", {size(report.reused)} of it copied on the share" if report.reused else ""
     summary = (
         f"exported {report.candidate.product} {report.candidate.ident} to {report.location}\n"
         f"{_contents(report.candidate)}\n"
         f"{size(report.bytes)} in {report.seconds:.1f} s, {rate(report.bytes, report.seconds)}{reused}\n"
+        f"{_left_by(report.source, report.why)}"
         f"candidate.json {report.digest}"
     )
     runtime.succeed(result, summary)
+
+
+def _left_by(source: str, why: str) -> str:
+    return f"images by docker {source}: {why}\n" if source else ""
 
 
 @candidate.command("list")
@@ -265,6 +270,40 @@ def load(runtime: Runtime, ref: CandidateRef, platform: str) -> None:
     text += table(headers, rows) + f"\ncandidate.json {report.digest}"
     result = {"candidate": str(ref), "digest": report.digest, "bytes": report.bytes, "images": images}
     runtime.succeed({**result, "receipt": _shown(report.receipt)}, text)
+
+
+@candidate.command()
+@click.option("--version", required=True, help="Product version, such as 8.1.0.")
+@click.option("--build", required=True, help="Build number.")
+@click.option(
+    "--for",
+    "minutes",
+    type=click.FloatRange(min=0, min_open=True),
+    default=None,
+    help="Longest time, in minutes.",
+)
+@docker_option
+@common_options
+@pass_runtime
+def warm(runtime: Runtime, version: str, build: str, minutes: float | None) -> None:
+    """Let the Docker daemon learn the digests of its layers, so that exports need not read them.
+
+    Run it after the first export on an agent, when nobody waits. Writes nothing.
+    """
+    from jenkins_release.steps.candidate.warm import warm_daemon
+
+    seconds = None if minutes is None else 60 * minutes
+    report = warm_daemon(version, build, runtime.services, seconds=seconds)
+    result = {
+        "images": list(report.images),
+        "layers": report.layers,
+        "bytes": report.bytes,
+        "seconds": round(report.seconds, 3),
+        "complete": report.complete,
+    }
+    end = "it knows every layer now" if report.complete else "the rest comes with the next run"
+    learnt = f"{counted(report.layers, 'layer')}, {size(report.bytes)} compressed"
+    runtime.succeed(result, f"the daemon learnt {learnt} in {report.seconds:.1f} s; {end}")
 
 
 @candidate.command()

@@ -132,8 +132,13 @@ class ImageSection(Section):
 
 
 class ExportSection(Section):
-    """``[export]``: how a candidate is written."""
+    """``[export]``: how a candidate is written.
 
+    ``push`` lets the daemon push to this machine's loopback, and only layers that the share lacks leave the
+    daemon; ``save`` reads whole images from it; ``auto`` decides by what the daemon and the share know.
+    """
+
+    source: Literal["auto", "push", "save"] = "auto"
     platform: PlatformName = "linux/amd64"
     platforms: Platforms = ()
     archives: Literal["single", "per-image"] = "single"

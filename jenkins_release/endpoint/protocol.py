@@ -46,3 +46,35 @@ class Contents(Protocol):
     def blob(self, repository: str, digest: str) -> ServedBlob | None:
         """Return a blob of a repository; None for an unknown one."""
         ...
+
+
+class BlobIntake(Protocol):
+    """A blob that is being pushed."""
+
+    def write(self, piece: bytes) -> None:
+        """Take the next bytes. Raises IntegrityError if they cannot be those of an image."""
+        ...
+
+    def finish(self, digest: str) -> None:
+        """Take the blob; all its bytes have come. Raises IntegrityError if they have another digest."""
+        ...
+
+    def abandon(self) -> None:
+        """Forget the bytes."""
+        ...
+
+
+class Intake(Protocol):
+    """What takes pushed blobs and manifests; safe to share between threads."""
+
+    def held(self, digest: str) -> int | None:
+        """Return the bytes of a blob that need not be sent; None for one that must."""
+        ...
+
+    def blob(self) -> BlobIntake:
+        """Begin to take a blob."""
+        ...
+
+    def manifest(self, repository: str, manifest: RawManifest) -> None:
+        """Take a manifest. Raises IntegrityError if it cannot be that of an image."""
+        ...

@@ -10,18 +10,18 @@ from collections.abc import Callable, Iterator
 from urllib.parse import unquote, urlsplit
 
 from jenkins_release.base.errors import IntegrityError, ReleaseError, without_secrets
+from jenkins_release.endpoint.answers import begin, refuse, send, send_json
 from jenkins_release.endpoint.protocol import Contents, ServedBlob
 from jenkins_release.endpoint.server import Handler, Login
 
 _log = logging.getLogger(__name__)
-_NAME = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*"
-_DIGEST = r"sha256:[0-9a-f]{64}"
-_MANIFEST = re.compile(rf"/v2/({_NAME})/manifests/([A-Za-z0-9_][A-Za-z0-9._-]{{0,127}}|{_DIGEST})")
-_BLOB = re.compile(rf"/v2/({_NAME})/blobs/({_DIGEST})")
-_TAGS = re.compile(rf"/v2/({_NAME})/tags/list")
-_REFERRERS = re.compile(rf"/v2/({_NAME})/referrers/({_DIGEST})")
+NAME = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*"
+DIGEST = r"sha256:[0-9a-f]{64}"
+_MANIFEST = re.compile(rf"/v2/({NAME})/manifests/([A-Za-z0-9_][A-Za-z0-9._-]{{0,127}}|{DIGEST})")
+_BLOB = re.compile(rf"/v2/({NAME})/blobs/({DIGEST})")
+_TAGS = re.compile(rf"/v2/({NAME})/tags/list")
+_REFERRERS = re.compile(rf"/v2/({NAME})/referrers/({DIGEST})")
 _RANGE = re.compile(r"bytes=(\d{1,18})-(\d{1,18})?")
-_JSON = "application/json"
 _INDEX = "application/vnd.oci.image.index.v1+json"
 
 
@@ -59,13 +59,13 @@ class Pulls:
         """Answer one request."""
         path = unquote(urlsplit(handler.path).path)
         if self._login is not None and not self._login.opens(handler.headers.get("Authorization", "")):
-            _refuse(handler, 401, "UNAUTHORIZED", "this registry requires a login")
+            refuse(handler, 401, "UNAUTHORIZED", "this registry requires a login")
         elif handler.command not in {"GET", "HEAD"}:
-            _refuse(handler, 405, "UNSUPPORTED", "this registry can only be read")
+            refuse(handler, 405, "UNSUPPORTED", "this registry can only be read")
         elif path in {"/v2", "/v2/"}:
-            _send(handler, b"{}", _JSON)
+            send(handler, b"{}")
         elif path == "/v2/_catalog":
-            _send_json(handler, {"repositories": sorted(self._contents.repositories())})
+            send_json(handler, {"repositories": sorted(self._contents.repositories())})
         elif found := _MANIFEST.fullmatch(path):
             self._manifest(handler, *found.groups())
         elif found := _BLOB.fullmatch(path):
@@ -74,28 +74,28 @@ class Pulls:
             self._tags(handler, found[1])
         elif found := _REFERRERS.fullmatch(path):
             none = {"schemaVersion": 2, "mediaType": _INDEX, "manifests": []}
-            _send(handler, json.dumps(none).encode(), _INDEX)
+            send(handler, json.dumps(none).encode(), _INDEX)
         else:
-            _refuse(handler, 404, "NAME_INVALID", "there is nothing at this path")
+            refuse(handler, 404, "NAME_INVALID", "there is nothing at this path")
 
     def _manifest(self, handler: Handler, repository: str, reference: str) -> None:
         found = self._contents.manifest(repository, reference)
         if found is None:
-            _refuse(handler, 404, "MANIFEST_UNKNOWN", f"{repository} has no manifest {reference}")
+            refuse(handler, 404, "MANIFEST_UNKNOWN", f"{repository} has no manifest {reference}")
             return
-        _send(handler, found.data, found.media_type, {"Docker-Content-Digest": found.digest})
+        send(handler, found.data, found.media_type, {"Docker-Content-Digest": found.digest})
 
     def _tags(self, handler: Handler, repository: str) -> None:
         tags = self._contents.tags(repository)
         if tags:
-            _send_json(handler, {"name": repository, "tags": sorted(tags)})
+            send_json(handler, {"name": repository, "tags": sorted(tags)})
         else:
-            _refuse(handler, 404, "NAME_UNKNOWN", f"there is no repository {repository}")
+            refuse(handler, 404, "NAME_UNKNOWN", f"there is no repository {repository}")
 
     def _blob(self, handler: Handler, repository: str, digest: str) -> None:
         blob = self._contents.blob(repository, digest)
         if blob is None:
-            _refuse(handler, 404, "BLOB_UNKNOWN", f"{repository} has no blob {digest}")
+            refuse(handler, 404, "BLOB_UNKNOWN", f"{repository} has no blob {digest}")
             return
         first, last = 0, blob.size - 1
         headers = {"Docker-Content-Digest": digest, "Accept-Ranges": "bytes"}
@@ -103,10 +103,10 @@ class Pulls:
         if asked:
             first, last = int(asked[1]), min(int(asked[2] or last), last)
             if first > last:
-                _send(handler, b"", _JSON, {"Content-Range": f"bytes */{blob.size}"}, status=416)
+                send(handler, b"", headers={"Content-Range": f"bytes */{blob.size}"}, status=416)
                 return
             headers["Content-Range"] = f"bytes {first}-{last}/{blob.size}"
-        _begin(handler, 206 if asked else 200, last - first + 1, "application/octet-stream", headers)
+        begin(handler, 206 if asked else 200, last - first + 1, "application/octet-stream", headers)
         if handler.command == "HEAD":
             return
         try:
@@ -157,40 +157,3 @@ def _checked(blob: ServedBlob) -> Iterator[bytes]:
             f"{blob.where}: expected {blob.digest} of {blob.size} bytes, found {found} of {size} bytes",
             hint=blob.hint,
         )
-
-
-def _send_json(handler: Handler, document: object) -> None:
-    _send(handler, json.dumps(document).encode(), _JSON)
-
-
-def _refuse(handler: Handler, status: int, code: str, message: str) -> None:
-    headers = {"WWW-Authenticate": 'Basic realm="jenkins-release"'} if status == 401 else {}
-    if handler.command not in {"GET", "HEAD"}:
-        # The rest of the request is not read.
-        handler.close_connection = True
-        headers["Connection"] = "close"
-    body = json.dumps({"errors": [{"code": code, "message": message}]}).encode()
-    _send(handler, body, _JSON, headers, status=status)
-
-
-def _send(
-    handler: Handler,
-    body: bytes,
-    media_type: str,
-    headers: dict[str, str] | None = None,
-    *,
-    status: int = 200,
-) -> None:
-    _begin(handler, status, len(body), media_type, headers or {})
-    if handler.command != "HEAD":
-        handler.wfile.write(body)
-
-
-def _begin(handler: Handler, status: int, length: int, media_type: str, headers: dict[str, str]) -> None:
-    handler.send_response(status)
-    handler.send_header("Content-Type", media_type)
-    handler.send_header("Content-Length", str(length))
-    handler.send_header("Docker-Distribution-API-Version", "registry/2.0")
-    for name, value in headers.items():
-        handler.send_header(name, value)
-    handler.end_headers()

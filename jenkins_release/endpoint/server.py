@@ -25,6 +25,8 @@ MAX_CONNECTIONS = 64
 IDLE_S = 60.0
 """Seconds without a byte after which a connection is closed."""
 _POLL_S = 0.05
+_END_S = 1.0
+"""Longest wait for threads whose connections were closed, in seconds."""
 _HOSTS = re.compile(r"(?:127\.0\.0\.1|localhost)(?::\d{1,5})?", re.IGNORECASE)
 _log = logging.getLogger(__name__)
 
@@ -135,6 +137,7 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
         self.serve = serve
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
+        self._ended = threading.Condition(self._lock)
         super().__init__(address, Handler)
 
     def process_request(self, request: Any, client_address: Any) -> None:
@@ -148,9 +151,10 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
             super().shutdown_request(request)
 
     def shutdown_request(self, request: Any) -> None:
-        with self._lock:
-            self._open.discard(request)
         super().shutdown_request(request)
+        with self._ended:
+            self._open.discard(request)
+            self._ended.notify_all()
 
     def end(self) -> None:
         """Stop listening, and close every connection."""
@@ -161,6 +165,9 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
         for connection in connections:
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
+        # Whoever leaves the server may close what its threads use.
+        with self._ended:
+            self._ended.wait_for(lambda: not self._open, timeout=_END_S)
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
         _log.debug("a request on loopback failed", exc_info=True)

@@ -135,6 +135,26 @@ class DockerEngine:
         config = image_id if self._is_classic() and _DIGEST.fullmatch(image_id) else ""
         return LocalImage(reference, platform, size, diff_ids, image_id, config)
 
+    def sizes(self, reference: str) -> tuple[int, ...]:
+        """Return the bytes of an image's layers as its history has them, base first; without empty ones.
+
+        Raises:
+            ImageNotFound: The daemon has no such image.
+            RemoteError: The daemon does not answer.
+        """
+        what = f"read the history of {reference}"
+        with translated(self.url, what):
+            try:
+                found: Any = self._client().history(reference)  # type: ignore[no-untyped-call]  # untyped in types-docker
+            except NotFound as error:
+                raise no_such_image(self.url, reference) from error
+        if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
+            raise not_a_daemon(self.url, what)
+        sizes = [each.get("Size") for each in reversed(found)]
+        if not all(isinstance(size, int) for size in sizes):
+            raise not_a_daemon(self.url, what)
+        return tuple(size for size in sizes if size)
+
     def save(self, references: Iterable[str]) -> Iterator[bytes]:
         """Stream one archive of all the images, shared layers once (``docker save a b c``).
 
@@ -233,12 +253,13 @@ class DockerEngine:
         """
         pull_image(self._client(streaming=True), repository, digest, login, check)
 
-    def push(self, reference: str, login: RegistryLogin) -> str:
+    def push(self, reference: str, login: RegistryLogin, check: Callable[[], None] = lambda: None) -> str:
         """Push a reference to its registry and return the manifest digest that the registry named.
 
         Args:
             reference: Name with registry and tag.
             login: Credentials for that registry, sent with this call only.
+            check: Called for each line of the answer; what it raises ends the push.
 
         Raises:
             RepositoryNotFound: The registry has no such repository.
@@ -273,8 +294,17 @@ class DockerEngine:
                     if answer.status_code == _NOT_FOUND:
                         raise push_error(reference, message)
                     raise daemon_error(self.url, f"push {reference}", message)
-                lines = client.lines(answer, call, f"push {reference}")
+                lines = _checked(client.lines(answer, call, f"push {reference}"), check)
                 return read_push_answer(reference, tag or "", lines, task)
+
+    def names(self) -> tuple[str, ...]:
+        """Return every name of an image, by tag and by digest. Raises RemoteError."""
+        with translated(self.url, "list images"):
+            found: Any = self._client().images()
+        if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
+            raise not_a_daemon(self.url, "list images")
+        kinds = ("RepoTags", "RepoDigests")
+        return tuple(str(name) for each in found for kind in kinds for name in each.get(kind) or ())
 
     def untag(self, reference: str) -> None:
         """Remove a reference, and the image with its last one. The reference may be missing.
@@ -337,6 +367,12 @@ class DockerEngine:
         if not isinstance(found, dict):
             raise not_a_daemon(self.url, "info")
         return found
+
+
+def _checked(lines: Iterator[dict[str, Any]], check: Callable[[], None]) -> Iterator[dict[str, Any]]:
+    for line in lines:
+        check()
+        yield line
 
 
 def _image(found: Any, url: str, what: str) -> dict[str, Any]:

@@ -104,11 +104,20 @@ class ImageEngine(Protocol):
         """
         ...
 
-    def push(self, reference: str, login: RegistryLogin) -> str:
+    def push(self, reference: str, login: RegistryLogin, check: Callable[[], None] = lambda: None) -> str:
         """Push a reference to its registry and return the manifest digest that the registry named.
 
-        Every line of the daemon's answer is read: a failed push raises.
+        Every line of the daemon's answer is read: a failed push raises. ``check`` is called for each; what it
+        raises ends the push.
         """
+        ...
+
+    def sizes(self, reference: str) -> tuple[int, ...]:
+        """Return the bytes of an image's layers as its history has them, base first; without empty ones."""
+        ...
+
+    def names(self) -> tuple[str, ...]:
+        """Return every name of an image, by tag and by digest."""
         ...
 
     def untag(self, reference: str) -> None:

@@ -28,7 +28,7 @@ KEYS = ["name", "ours_s", "peer", "peer_s", "ratio", "goal", "limit_s", "peak_rs
 COMMANDS = ("export", "verify", "load", "promote")
 ALL = os.environ.get("BENCH") == "all"
 """Whether every group is run: ``BENCH=all make test PYTEST_ARGS=tests/benchmarks``."""
-CHOSEN = ("start", "board-500-10ms", "smb-get", "promote-again", "platforms")
+CHOSEN = ("start", "board-500-10ms", "smb-get", "load-patch", "promote-again", "platforms")
 """Run each time: of groups that measure the same on another line, or of other images or commands, one.
 
 Rows that there are for plain and for gzip layers are measured with gzip, the default of ``release.toml``.
@@ -49,6 +49,10 @@ def rows_of(group: str, ways: list[str]) -> list[str]:
         "promote-gzip": _promotions("promote-gzip") if gzip else [],
         "promote-patch": [f"promote-patch-{peer}" for peer in ("docker", "skopeo")],
         "platforms": ["platforms-export-script", "platforms-promote-skopeo"],
+        **{
+            f"{name}-patch{warm}": [f"{name}-patch{warm}{end}" for end in ("", "-0.1", "-large")]
+            for name, warm in (("export", "-warm"), ("load", ""))
+        },
         "promote-again": [f"promote-again-{peer}" for peer in ("docker", "skopeo")],
         "release": [f"{name}{line}" for name in releases for line in ("", "-1gbit")],
         "peak-memory": [
@@ -88,7 +92,7 @@ def test_quick_run_measures_every_row(tmp_path: Path, sandbox: Sandbox) -> None:
     disks = [f"local-disk-{command}-{way}" for command in COMMANDS for way in ways if "peak-memory" in groups]
     assert {*rows} == {*disks, *(name for group in groups for name in rows_of(group, ways))}
     for name, row in rows.items():
-        if name.startswith(("smb-", "export-", "promote-", "platforms-")):
+        if name.startswith(("smb-", "export-", "load-", "promote-", "platforms-")):
             _check_pair(row)
         elif name.endswith("-growth"):
             assert "MiB from the small" in details[name]["note"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any
@@ -14,6 +15,7 @@ from jenkins_release.cli.runtime import Runtime
 from jenkins_release.images import DockerEngine
 from jenkins_release.registry.protocol import RegistryLogin
 from jenkins_release.sandbox.dockerd import DockerDaemon
+from jenkins_release.sandbox.process import free_port
 from jenkins_release.sandbox.sample_images import build_images
 from jenkins_release.share.candidates import CandidateRef
 from jenkins_release.steps.candidate.load import load_candidate
@@ -28,8 +30,7 @@ MESSAGES = 1 << 20
 
 def names(engine: DockerEngine) -> set[str]:
     """Every name that the daemon has, also those by digest."""
-    images = engine._client().images()
-    return {name for each in images for key in ("RepoTags", "RepoDigests") for name in each[key] or ()}
+    return set(engine.names())
 
 
 @pytest.fixture
@@ -80,11 +81,31 @@ def test_it_is_what_loading_the_archives_gives(exported: Product, engine: Docker
     assert loaded["images"] == pulled["images"]
 
 
+def test_names_that_a_dead_command_left_are_removed(exported: Product, engine: DockerEngine):
+    """Not those of one that still pulls: its port is open."""
+    (reference,) = build_images(
+        engine, "8.1.0", "33", names=SERVICES[:1], base_size=1 << 10, own_size=1 << 10
+    )
+    with socket.create_server(("127.0.0.1", 0)) as running:
+        port = running.getsockname()[1]
+        stale, used, other = (
+            f"127.0.0.1:{free_port()}/jenkins-release/0:candidate",
+            f"127.0.0.1:{port}/jenkins-release/0:candidate",
+            "127.0.0.1:1/jenkins-release/rms:8.1.0",
+        )
+        for name in (stale, used, other):
+            engine.tag(reference, name)
+        exported.ok("candidate", "load", "8.1.0/31")
+        assert {stale, used, other} & names(engine) == {used, other}
+        for name in (used, other):
+            engine.untag(name)
+
+
 @WITHOUT_DAEMON
 def test_an_altered_layer_is_refused_with_its_place(exported: Product, engine: DockerEngine):
     """The daemon gets no end of it, and its message is not what people read."""
     before = names(engine)
-    layer = layers(exported, "31")[0]
+    layer = layers(exported, "31")[-1]  # of this build alone
     archive = exported.candidate("8.1.0/31") / "images/skydrm-8.1.0-31.tar"
     flip(archive, layer["offset"] + layer["size"] // 2)
     done = exported.run("candidate", "load", "8.1.0/31")

@@ -28,6 +28,7 @@ _CHANGED = {
     "product.name": "Other",
     "ecr.region": "ap-southeast-1",
     "ecr.account": "999999999999",
+    "export.source": "save",
     "export.platform": "linux/arm64",
     "export.archives": "per-image",
     "export.layers": "plain",

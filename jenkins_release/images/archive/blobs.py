@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -85,10 +86,14 @@ class BlobHasher:
     Args:
         limits: Bounds on decompression.
         keep: Whether to keep the bytes as a document.
+        plain: Receives the uncompressed bytes of a gzip or zstd member; the buffer is its own.
     """
 
-    def __init__(self, limits: ArchiveLimits, *, keep: bool) -> None:
+    def __init__(
+        self, limits: ArchiveLimits, *, keep: bool, plain: Callable[[bytes], object] = lambda _: None
+    ) -> None:
         self._limits = limits
+        self._plain = plain
         self._stored = hashlib.sha256()
         self._head = bytearray()
         self._header_like = ""
@@ -137,9 +142,9 @@ class BlobHasher:
             # Docker looks past such a frame; skopeo takes the layer for uncompressed.
             self._problem = "it begins with a skippable zstd frame, expected one with data"
         elif compression == "gzip":
-            self._decompressor = _Gzip(self._limits)
+            self._decompressor = _Gzip(_BoundedHash(self._limits.layer_bytes, self._plain))
         elif compression == "zstd":
-            self._decompressor = _Zstd(self._limits)
+            self._decompressor = _Zstd(self._limits, _BoundedHash(self._limits.layer_bytes, self._plain))
         elif compression:
             self._problem = f"it is compressed with {compression}, expected gzip, zstd or no compression"
         self._header_like = compression if is_header(head) else ""
@@ -165,8 +170,9 @@ class BlobHasher:
 class _BoundedHash:
     """A hash with a limit on its input."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, also: Callable[[bytes], object]) -> None:
         self._hash = hashlib.sha256()
+        self._also = also
         self._left = limit
         self._limit = limit
 
@@ -175,6 +181,7 @@ class _BoundedHash:
         if self._left < 0:
             raise _Problem(f"it expands to more than {self._limit} bytes")
         self._hash.update(piece)
+        self._also(piece)
         return len(piece)
 
     def hexdigest(self) -> str:
@@ -186,8 +193,8 @@ class _Gzip:
 
     compression: Compression = "gzip"
 
-    def __init__(self, limits: ArchiveLimits) -> None:
-        self.hash = _BoundedHash(limits.layer_bytes)
+    def __init__(self, sink: _BoundedHash) -> None:
+        self.hash = sink
         self._new_member()
 
     def update(self, piece: memoryview) -> None:
@@ -216,8 +223,8 @@ class _Zstd:
 
     compression: Compression = "zstd"
 
-    def __init__(self, limits: ArchiveLimits) -> None:
-        self.hash = _BoundedHash(limits.layer_bytes)
+    def __init__(self, limits: ArchiveLimits, sink: _BoundedHash) -> None:
+        self.hash = sink
         decompressor = zstandard.ZstdDecompressor(max_window_size=limits.zstd_window_bytes)
         self._writer = decompressor.stream_writer(self.hash, write_size=_STEP, closefd=False)  # type: ignore[arg-type]
         self._frames = zstd_frames.FrameWalker()

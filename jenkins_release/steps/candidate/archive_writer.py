@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from jenkins_release.base.errors import IntegrityError
 from jenkins_release.base.progress import telling_waits
@@ -24,9 +24,13 @@ from jenkins_release.records.candidate import (
     make_manifest,
 )
 from jenkins_release.share.staging import Staging
+from jenkins_release.steps.candidate.attested_layers import attested_layers
+from jenkins_release.steps.candidate.export_source import Choice, choose_source
 from jenkins_release.steps.candidate.index_record import index_record
 from jenkins_release.steps.candidate.known_layers import KnownLayers, Stretch
 from jenkins_release.steps.candidate.layer_reuse import LayerGuess, ReusingWriter, check_guesses, write_usable
+from jenkins_release.steps.candidate.loopback_push import NotPushed
+from jenkins_release.steps.candidate.pushed_archive import write_pushed
 from jenkins_release.steps.candidate.read_back import read_back
 from jenkins_release.steps.candidate.whole_archive import write_whole
 from jenkins_release.steps.context.services import Services
@@ -44,6 +48,8 @@ class WrittenArchive:
         gzip: What the plain layers are when compressed, by offset; empty if nobody looked.
         copied: The layers that the server copied, by offset.
         reused: Bytes that were not sent.
+        source: How the images left the daemon, ``save`` or ``push``.
+        why: Why in that way.
     """
 
     index: ArchiveIndex
@@ -51,6 +57,8 @@ class WrittenArchive:
     gzip: dict[int, BlobRecord]
     copied: dict[int, Stretch]
     reused: int
+    source: str = "save"
+    why: str = ""
 
     def record(self, name: str, local: LocalImage, path: str) -> CandidateImage:
         """Return the record of one image.
@@ -117,7 +125,8 @@ def write_archive(
 ) -> WrittenArchive:
     """Write one archive of images to the share, hashed and parsed on its way.
 
-    If known layers turn out to be unusable, it is requested from the daemon again.
+    If known layers turn out to be unusable, it is requested from the daemon again. A daemon that does not
+    push well saves the images after all.
 
     Args:
         path: Its path below the candidate's folder.
@@ -132,6 +141,19 @@ def write_archive(
             written.
         RemoteError: Daemon or share failed.
     """
+    choice = choose_source(images, platforms, known, services)
+    _log.info("%s by docker %s: %s", path, "push" if choice.push else "save", choice.why)
+    if choice.push:
+        try:
+            return _by_push(path, images, known, staging, services, choice)
+        except NotPushed as error:
+            if services.configuration.export.source == "push":
+                raise
+            why = error.message
+            _log.info("%s by docker save after all: %s", path, why)
+            staging.remove(path)
+    else:
+        why = choice.why
 
     def write(known: KnownLayers) -> WrittenArchive:
         written = _write(path, images, platforms, known, staging, services)
@@ -141,7 +163,27 @@ def write_archive(
 
     written = write_usable(path, known, write, staging)
     _tell_beginnings(written.index)
-    return written
+    return replace(written, why=why)
+
+
+def _by_push(
+    path: str,
+    images: Sequence[LocalImage],
+    known: KnownLayers,
+    staging: Staging,
+    services: Services,
+    choice: Choice,
+) -> WrittenArchive:
+    needed = {diff_id for image in images for diff_id in image.diff_ids}
+
+    def write(known: KnownLayers) -> WrittenArchive:
+        written = write_pushed(
+            path, images, attested_layers(known, needed, services), staging, services, choice.limits
+        )
+        _require_unmoved(images, services)
+        return WrittenArchive(written.index, True, {}, written.copied, written.reused, "push", choice.why)
+
+    return write_usable(path, known, write, staging)
 
 
 def _write(

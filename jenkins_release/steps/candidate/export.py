@@ -86,6 +86,8 @@ class ExportReport:
         reused: How many of them the share already had and copied itself.
         seconds: Time from the first request to the commit.
         attested: Whether a build attestation was added.
+        source: How the images left the daemon, ``save`` or ``push``; empty without images of a daemon.
+        why: Why in that way.
         head: SHA-256 in hex of its file, to be kept elsewhere; empty without one.
         documents: The SBOM and VEX documents in the build's output.
     """
@@ -101,6 +103,8 @@ class ExportReport:
     attested: bool
     head: str = ""
     documents: tuple[PickedDocument, ...] = ()
+    source: str = ""
+    why: str = ""
 
 
 @dataclass
@@ -120,6 +124,15 @@ class _Wanted:
     @property
     def name(self) -> str:
         return self.section.name
+
+
+@dataclass(frozen=True)
+class _Moved:
+    """How bytes came to the share; see :class:`ExportReport`."""
+
+    reused: int = 0
+    source: str = ""
+    why: str = ""
 
 
 def _happened(_: ExportRequest, report: ExportReport, __: Services) -> Happened | None:
@@ -182,15 +195,15 @@ def export_candidate(request: ExportRequest, services: Services) -> ExportReport
             raise ConfigurationError(f"candidate {ref} already exists on the share: {area.shown(ref)}")
         return ExportReport(None, "", area.shown(ref), local, picked, 0, 0, 0.0, False, documents=documents)
     started, begin = services.now(), time.monotonic()
-    made: dict[bytes, tuple[Candidate, int, str]] = {}
+    made: dict[bytes, tuple[Candidate, _Moved, str]] = {}
 
-    def attempt() -> tuple[Candidate, int, str]:
+    def attempt() -> tuple[Candidate, _Moved, str]:
         # An earlier attempt may have lost the answer to the last step, together with the share.
         if made and area.exists(ref) and (mine := made.get(area.read_small(ref, MANIFEST))):
             _log.warning("%s is already visible: only the answer was lost", area.shown(ref))
             return mine
         with area.stage(ref, services.holder()) as staging:
-            archives, images, reused = _write_archives(ref, wanted, staging, services)
+            archives, images, moved = _write_archives(ref, wanted, staging, services)
             others, installers = write_installers(picked, staging, services)
             written = write_documents(documents, staging, services)
             described = compare_again(documents, images)
@@ -234,13 +247,13 @@ def export_candidate(request: ExportRequest, services: Services) -> ExportReport
             # export that dies here are of no candidate, and in nobody's way.
             enter(entries_of(place_of(ref, services), Chain.of(manifest, chain)), services)
             head = "".join(sha256(envelope).hexdigest() for envelope in chain.values())
-            made[manifest] = record, reused, head
+            made[manifest] = record, moved, head
             staging.commit()
             services.changed = True
         return made[manifest]
 
     try:
-        record, reused, head = services.retry(f"export {ref}", attempt)
+        record, moved, head = services.retry(f"export {ref}", attempt)
     except ShareFull as error:
         error.hint = f"the candidate needs at least {needed} bytes: {error.hint}"
         raise
@@ -252,11 +265,13 @@ def export_candidate(request: ExportRequest, services: Services) -> ExportReport
         local,
         picked,
         total,
-        reused,
+        moved.reused,
         time.monotonic() - begin,
         signer is not None,
         head,
         documents,
+        moved.source,
+        moved.why,
     )
 
 
@@ -338,22 +353,24 @@ def _check_space(wanted: Sequence[_Wanted], picked: Sequence[LocalFile], service
 
 def _write_archives(
     ref: CandidateRef, wanted: Sequence[_Wanted], staging: Staging, services: Services
-) -> tuple[tuple[FileRecord, ...], tuple[CandidateImage, ...], int]:
+) -> tuple[tuple[FileRecord, ...], tuple[CandidateImage, ...], _Moved]:
     files: list[FileRecord] = []
     images: dict[str, CandidateImage] = {}
     if not wanted:
-        return (), (), 0
+        return (), (), _Moved()
     groups = _groups(wanted, services)
     known = find_known_layers(ref, services)
     reused = 0
+    sources: dict[str, str] = {}
     for name, group in groups.items():
         path = f"images/{name}-{ref.version}-{ref.build}.tar"
         platforms = services.configuration.platforms_of(group[0].section)
         written = write_archive(path, [image.local for image in group], platforms, known, staging, services)
         reused += written.reused
+        sources.setdefault(written.source, written.why)
         files.append(FileRecord(path=path, size=written.index.size, sha256=written.index.sha256))
         records = [written.record(image.name, image.local, path) for image in group]
-        known.add_layers(records, staging.folder, str(ref))
+        known.add_layers(records, staging.folder, str(ref), proven=True)
         images |= {record.name: record for record in records}
     for image in wanted:
         if image.built is None:
@@ -364,7 +381,8 @@ def _write_archives(
         files.append(FileRecord(path=path, size=whole.index.size, sha256=whole.index.sha256))
         known.add_layers([record], staging.folder, str(ref))
         images[record.name] = record
-    return tuple(files), tuple(images[image.name] for image in wanted), reused
+    moved = _Moved(reused, ", ".join(sources), "; ".join(sources.values()))
+    return tuple(files), tuple(images[image.name] for image in wanted), moved
 
 
 def _groups(wanted: Sequence[_Wanted], services: Services) -> dict[str, list[_Wanted]]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from jenkins_release.base.errors import ReleaseError
 from jenkins_release.base.versions import ReleaseVersion
+from jenkins_release.records.archive_index import Compression
 from jenkins_release.records.candidate import Candidate, CandidateImage
 from jenkins_release.share.candidate_records import read_manifests
 from jenkins_release.share.candidates import MANIFEST, CandidateRef
@@ -26,11 +27,14 @@ class Stretch:
     """A layer inside a file on the share.
 
     Attributes:
-        digest: Their digest, as ``candidate.json`` recorded it.
-        size: Their size.
+        digest: Digest of its bytes, as ``candidate.json`` recorded it.
+        size: Their number.
         path: The file, below the share's root.
         offset: Their offset in it.
         origin: The candidate it belongs to, for messages.
+        diff_id: Digest of the uncompressed layer, as ``candidate.json`` recorded it.
+        compression: How the bytes are compressed.
+        proven: Whether this export proved them to be that layer.
     """
 
     digest: str
@@ -38,13 +42,17 @@ class Stretch:
     path: str
     offset: int
     origin: str
+    diff_id: str = ""
+    compression: Compression = "none"
+    proven: bool = False
 
 
 class KnownLayers:
-    """Stretches by digest."""
+    """Stretches by digest, and by the layer that they are."""
 
     def __init__(self, stretches: Iterable[Stretch] = ()) -> None:
         self._found: dict[str, Stretch] = {}
+        self._gzip: dict[str, Stretch] = {}
         for stretch in stretches:
             self.add(stretch)
 
@@ -52,27 +60,47 @@ class KnownLayers:
         return len(self._found)
 
     def add(self, stretch: Stretch) -> None:
-        """Remember one, unless it is small or its digest is known."""
+        """Remember one, unless its digest is known; by digest not if it is small."""
+        if stretch.compression == "gzip":
+            self._gzip.setdefault(stretch.diff_id, stretch)
         if stretch.size >= LEAST:
             self._found.setdefault(stretch.digest, stretch)
 
-    def add_layers(self, images: Iterable[CandidateImage], folder: str, origin: str) -> None:
+    def add_layers(
+        self, images: Iterable[CandidateImage], folder: str, origin: str, *, proven: bool = False
+    ) -> None:
         """Remember the layers of a candidate's images.
 
         Args:
             images: Their records.
             folder: Where the candidate's files are now, below the share's root.
             origin: The candidate.
+            proven: Whether this export wrote them.
         """
         for image in images:
             path = f"{folder}/{image.archive}"
             for layer in (layer for part in image.parts for layer in part.layers):
-                self.add(Stretch(layer.digest, layer.size, path, layer.offset, origin))
+                self.add(
+                    Stretch(
+                        layer.digest,
+                        layer.size,
+                        path,
+                        layer.offset,
+                        origin,
+                        layer.diff_id,
+                        layer.compression,
+                        proven,
+                    )
+                )
 
     def find(self, digest: str, size: int) -> Stretch | None:
         """Return the stretch with this digest, which must also have this size."""
         found = self._found.get(digest)
         return found if found is not None and found.size == size else None
+
+    def gzip_of(self, diff_id: str) -> Stretch | None:
+        """Return a stretch that is a layer with this ``diff_id``, compressed with gzip."""
+        return self._gzip.get(diff_id)
 
     def of_size(self, size: int) -> list[Stretch]:
         """Return all with a size."""
@@ -86,7 +114,8 @@ class KnownLayers:
     def without(self, stretches: Iterable[Stretch]) -> KnownLayers:
         """Return all but some."""
         unwanted = {stretch.digest for stretch in stretches}
-        return KnownLayers(stretch for digest, stretch in self._found.items() if digest not in unwanted)
+        everything = [*self._found.values(), *self._gzip.values()]
+        return KnownLayers(stretch for stretch in everything if stretch.digest not in unwanted)
 
 
 def find_known_layers(ref: CandidateRef, services: Services) -> KnownLayers:

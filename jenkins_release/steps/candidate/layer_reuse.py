@@ -91,6 +91,26 @@ class ReusingWriter:
             self._at += taken
             view = view[taken:]
 
+    def copy(self, stretch: Stretch) -> None:
+        """Append a stretch without its bytes: the server copies them, or else they are read and sent.
+
+        Raises:
+            NotReusable: It cannot be read; the file is no longer usable.
+            RemoteError: The share failed.
+        """
+        if stretch.size < LEAST or not self._copy(stretch, 0):
+            try:
+                for piece in self._share.read(stretch.path, offset=stretch.offset, length=stretch.size):
+                    self._writer.write(piece)
+            except ReleaseError as error:
+                if error.retryable or isinstance(error, ShareFull):
+                    raise
+                raise NotReusable([stretch], error.message) from error
+        else:
+            self.saved += stretch.size
+        self.copied[self._at] = stretch
+        self._at += stretch.size
+
     def _free(self, length: int) -> int:
         """Return how many bytes come before the next announced stretch; copy it if it begins here."""
         if not self._announced:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 
 from jenkins_release.base.errors import ReleaseError
@@ -10,14 +9,10 @@ from jenkins_release.endpoint.pulls import Pulls
 from jenkins_release.endpoint.server import Login, LoopbackServer
 from jenkins_release.records.candidate import CandidateImage, ListedPlatform, PlatformRecord
 from jenkins_release.registry.protocol import RegistryLogin
+from jenkins_release.steps.candidate.loopback_names import TAG, remove_stale_names, repository_name
 from jenkins_release.steps.candidate.opened import OpenCandidate
 from jenkins_release.steps.candidate.served import CandidateContents
 from jenkins_release.steps.context.services import Services
-
-_log = logging.getLogger(__name__)
-_REPOSITORY = "jenkins-release/"
-"""How the names begin that images have while they are pulled."""
-_TAG = "candidate"
 
 
 def pull_images(
@@ -42,8 +37,9 @@ def pull_images(
         IntegrityError: The share has something else than what was recorded.
         RemoteError: Share or daemon failed.
     """
+    remove_stale_names(services)
     contents, login = CandidateContents(opened, services), Login.new()
-    digests = {image.name: contents.add(image, f"{_REPOSITORY}{n}", _TAG) for n, image in enumerate(images)}
+    digests = {image.name: contents.add(image, repository_name(n), TAG) for n, image in enumerate(images)}
     with services.progress.task(f"load {opened.ref}") as task:
         task.waits_for("the Docker daemon to pull the images")
         pulls = Pulls(contents, login, task.advance)
@@ -52,7 +48,7 @@ def pull_images(
             for number, image in enumerate(images):
                 part = parts[image.name]
                 digest = part.manifest.digest if isinstance(part, ListedPlatform) else digests[image.name]
-                repository = f"{server.host}/{_REPOSITORY}{number}"
+                repository = f"{server.host}/{repository_name(number)}"
                 try:
                     services.engine.pull(repository, digest, credentials, pulls.check)
                     services.engine.tag(f"{repository}@{digest}", image.reference)

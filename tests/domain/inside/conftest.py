@@ -36,7 +36,7 @@ class Early:
         reading: The rest of a file of that 20 times, whose first piece was read.
         copy: A file that is to be copied into.
         kinit: A share that logged in with a ticket that nothing renews.
-        password: A share that logged in with user and password.
+        by_name: A share that logged in with user and password.
         writing: Ends the file when it is closed.
     """
 
@@ -48,7 +48,7 @@ class Early:
     reading: Iterator[bytes]
     copy: Writer
     kinit: SmbShare
-    password: SmbShare
+    by_name: SmbShare
     writing: ExitStack
     began: float = field(default_factory=time.monotonic)
 
@@ -80,9 +80,9 @@ def early(domain: Domain, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
             )
             kinit = stack.enter_context(SmbShare(address, None, None, auth="kerberos"))
             kinit.list("")
-            by_name = ("release@corp.example", domain.password)
-            password = stack.enter_context(SmbShare(address, *by_name, auth="kerberos"))
-            password.list("")
+            account = ("release@corp.example", domain.password)
+            by_name = stack.enter_context(SmbShare(address, *account, auth="kerberos"))
+            by_name.list("")
             for name, value in environ.items():
                 patch.setenv(name, value)
             share = stack.enter_context(SmbShare(address, None, None, auth="kerberos", resume=AGAIN))
@@ -96,9 +96,7 @@ def early(domain: Domain, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
             reading = share.read("before.bin", ahead=1)
             assert next(reading)
             copy = writing.enter_context(share.create("copy.bin"))
-        yield Early(
-            folder / "tickets", share, lease, writer, written, reading, copy, kinit, password, writing
-        )
+        yield Early(folder / "tickets", share, lease, writer, written, reading, copy, kinit, by_name, writing)
         for name, value in environ.items():
             at_end.setenv(name, value)
 

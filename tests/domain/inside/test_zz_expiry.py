@@ -76,7 +76,7 @@ def test_a_password_gets_the_next_ticket(
     """Without anything in the environment, in the session that was open all the time."""
     early.wait()
     caplog.set_level(logging.INFO, logger="jenkins_release")
-    early.password.list("")
+    early.by_name.list("")
     assert f"{EXPIRED} as release@CORP.EXAMPLE for cifs/fs1.corp.example" in caplog.text
 
 
