@@ -74,9 +74,15 @@ def choose_source(
     )
     if save_s - push_s < _WORTH_S:
         return Choice(push=False, why=told)
-    # One that the share has and the daemon does not know by a digest is sent too, in vain.
-    small = sum(1 for each in sizes if (s := known.gzip_of(each)) is not None and s.size < LEAST)
-    return Choice(push=True, why=told, limits=PushLimits(len(new) + small, max(save_s, _LEAST_BOUND_S)))
+
+    # Images are pushed at the same time, and each sends its layers. So are small ones that the share has, but
+    # the daemon knows by no digest.
+    def may_be_sent(diff_id: str) -> bool:
+        stretch = known.gzip_of(diff_id)
+        return stretch is None or stretch.size < LEAST
+
+    layers = sum(may_be_sent(diff_id) for image in images for diff_id in image.diff_ids)
+    return Choice(push=True, why=told, limits=PushLimits(layers, max(save_s, _LEAST_BOUND_S)))
 
 
 def _obstacles(images: Sequence[LocalImage], platforms: Sequence[str], services: Services) -> Iterator[str]:

@@ -7,12 +7,13 @@ The daemon asks by digest for each layer before it reads it (ADR 37). The archiv
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from hashlib import sha256
 
 from jenkins_release.base.errors import IntegrityError
+from jenkins_release.base.parallel import map_parallel
 from jenkins_release.base.stream import fan_out
 from jenkins_release.base.strict_json import strict_json
 from jenkins_release.images import ArchivedImage, ArchivedLayer, ArchiveIndex, LocalImage
@@ -28,10 +29,12 @@ from jenkins_release.steps.candidate.known_layers import KnownLayers, Stretch
 from jenkins_release.steps.candidate.layer_reuse import NotReusable, ReusingWriter
 from jenkins_release.steps.candidate.loopback_names import repository_name
 from jenkins_release.steps.candidate.loopback_push import NotPushed, loopback_push
-from jenkins_release.steps.candidate.push_intake import PushIntake
+from jenkins_release.steps.candidate.push_intake import PushIntake, TakenLayer
 from jenkins_release.steps.context.services import Services
 
 _CHUNK = 1 << 20
+_AT_ONCE = 4
+"""Images that are pushed at a time."""
 
 
 @dataclass(frozen=True)
@@ -100,14 +103,26 @@ def write_pushed(
         stack.callback(pool.shutdown, cancel_futures=True)
         intake = PushIntake([image.config_digest for image in images], pool)
         stack.callback(intake.close)
-        pushed = _push(images, known, intake, services, limits)
         with services.progress.task(f"export {path}") as task, staging.create(path) as writer:
             task.waits_for(services.share.name)
             reusing = ReusingWriter(writer, services.share)
             composer = _Composer(reusing, task.advance)
-            found = composer.compose(pushed, known, intake)
+            pushed: list[_Image] = []
+
+            def copy() -> None:
+                composer.copy((diff_id for image in images for diff_id in image.diff_ids), known)
+
+            def push() -> None:
+                pushed.extend(_push(images, known, intake, services, limits))
+
+            map_parallel(_call, (copy, push), workers=2)
+            found = composer.compose(pushed, intake)
     size, digest = _prove(path, found, reusing.copied, composer, staging, services)
     return PushedArchive(ArchiveIndex(size, digest, found), reusing.copied, reusing.saved)
+
+
+def _call(action: Callable[[], None]) -> None:
+    action()
 
 
 def _push(
@@ -125,25 +140,27 @@ def _push(
         if limits.seconds is not None and time.monotonic() - begun > limits.seconds:
             raise NotPushed(f"the daemon has been pushing for more than {limits.seconds:.0f} s")
 
-    found = []
     with loopback_push(intake, services) as registry:
-        for number, image in enumerate(images):
+
+        def push(numbered: tuple[int, LocalImage]) -> _Image:
+            number, image = numbered
             repository = repository_name(number)
             with registry.named(image.reference, repository) as target:
                 for _ in range(2):
                     registry.push(target, check)
                     pushed, missing = _look(image, intake.manifests.get(repository), known, intake)
                     if not missing:
-                        break
+                        return pushed
                     # The daemon knows a layer by a digest that the share has not: it has to send it.
                     intake.require(missing)
-                else:
-                    raise IntegrityError(
-                        f"the daemon does not send {len(missing)} layers of {image.reference}",
-                        hint='set export.source to "save"',
-                    )
-            found.append(pushed)
-    return found
+            raise IntegrityError(
+                f"the daemon does not send {len(missing)} layers of {image.reference}",
+                hint='set export.source to "save"',
+            )
+
+        first, *others = enumerate(images)
+        # Alone: afterwards, the daemon knows the layers that the others share with it.
+        return [push(first), *map_parallel(push, others, workers=_AT_ONCE)]
 
 
 def _look(
@@ -188,17 +205,30 @@ class _Composer:
         self._writer = writer
         self._advance = advance
         self._written: dict[str, tuple[int, int]] = {}
+        self._layers: dict[str, str] = {}
         self.end = 0
         self.sent = sha256()
         """Of the bytes that no known layer has."""
 
-    def compose(
-        self, images: Sequence[_Image], known: KnownLayers, intake: PushIntake
-    ) -> tuple[ArchivedImage, ...]:
-        """Write the archive of images, each layer once."""
-        layers: dict[str, ArchivedLayer] = {}
+    def copy(self, diff_ids: Iterable[str], known: KnownLayers) -> None:
+        """Write those layers that are known; the server copies them."""
+        for diff_id in diff_ids:
+            stretch = known.gzip_of(diff_id)
+            if stretch is None or diff_id in self._layers:
+                continue
+            if stretch.digest not in self._written:
+                self._begin(stretch.digest, stretch.size)
+                self._writer.copy(stretch)
+                self.end += stretch.size
+                self._advance(stretch.size)
+                self._pad()
+            self._layers[diff_id] = stretch.digest
+
+    def compose(self, images: Sequence[_Image], intake: PushIntake) -> tuple[ArchivedImage, ...]:
+        """Write what was pushed, the configs and the list of the images."""
         for diff_id in dict.fromkeys(diff_id for image in images for diff_id in image.diff_ids):
-            layers[diff_id] = self._layer(diff_id, known, intake)
+            if diff_id not in self._layers:
+                self._send(intake.layers[diff_id])
         found, entries = [], []
         for image in images:
             digest = image.local.config_digest
@@ -206,8 +236,12 @@ class _Composer:
                 self._begin(digest, len(image.config))
                 self._write(image.config)
                 self._pad()
-            own = tuple(layers[diff_id] for diff_id in image.diff_ids)
-            entries.append(image_entry(digest, [image.local.reference], [each.digest for each in own]))
+            digests = [self._layers[diff_id] for diff_id in image.diff_ids]
+            entries.append(image_entry(digest, [image.local.reference], digests))
+            layers = tuple(
+                ArchivedLayer(diff_id, each, *self._written[each], "gzip")
+                for diff_id, each in zip(image.diff_ids, digests, strict=True)
+            )
             found.append(
                 ArchivedImage(
                     (image.local.reference,),
@@ -215,7 +249,7 @@ class _Composer:
                     *self._written[digest],
                     image.platform,
                     image.diff_ids,
-                    own,
+                    layers,
                 )
             )
         self._write(image_list(entries))
@@ -223,27 +257,14 @@ class _Composer:
         self._write(END)
         return tuple(found)
 
-    def _layer(self, diff_id: str, known: KnownLayers, intake: PushIntake) -> ArchivedLayer:
-        sent = intake.layers.get(diff_id)
-        stretch = None if sent is not None else known.gzip_of(diff_id)
-        if sent is not None:
-            digest, size = sent.digest, sent.size
-        elif stretch is not None:
-            digest, size = stretch.digest, stretch.size
-        else:
-            raise IntegrityError(f"nobody has the layer {diff_id}")
-        if digest not in self._written:
-            self._begin(digest, size)
-            if stretch is not None:
-                self._writer.copy(stretch)
-                self.end += size
-                self._advance(size)
-            elif sent is not None:
-                sent.spool.seek(0)
-                while chunk := sent.spool.read(_CHUNK):
-                    self._write(chunk)
+    def _send(self, layer: TakenLayer) -> None:
+        if layer.digest not in self._written:
+            self._begin(layer.digest, layer.size)
+            layer.spool.seek(0)
+            while chunk := layer.spool.read(_CHUNK):
+                self._write(chunk)
             self._pad()
-        return ArchivedLayer(diff_id, digest, *self._written[digest], "gzip")
+        self._layers[layer.diff_id] = layer.digest
 
     def _begin(self, digest: str, size: int) -> None:
         self._write(file_header(blob_path(digest), size))
