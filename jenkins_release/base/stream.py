@@ -7,10 +7,12 @@ import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from jenkins_release.base.waits import Stopped, ThreadGroup, check
 
 Sink = Callable[[bytes], None]
+Taker = Callable[[Iterator[bytes]], None]
 
 DEPTH = 4
 """Chunks that may wait for each consumer: with chunks of 1 MiB, at most that many MiB."""
@@ -36,9 +38,9 @@ def at_most(pieces: Iterator[bytes], size: int) -> Iterator[bytes]:
 
 
 class _Consumer(threading.Thread):
-    def __init__(self, sink: Sink, group: ThreadGroup) -> None:
+    def __init__(self, take: Taker, group: ThreadGroup) -> None:
         super().__init__(daemon=True, name="stream-consumer")
-        self._sink = sink
+        self._take = take
         self._group = group
         self.queue: queue.Queue[bytes | None] = queue.Queue(DEPTH)
         self.ended = threading.Event()
@@ -54,8 +56,17 @@ class _Consumer(threading.Thread):
             self.ended.set()
 
     def _consume(self) -> None:
-        while (chunk := self.queue.get()) is not None and not self._group.ended:
-            self._sink(chunk)
+        self._take(self._chunks())
+
+    def _chunks(self) -> Iterator[bytes]:
+        while True:
+            chunk = self.queue.get()
+            if self._group.ended:
+                # Not the end of the stream: the rest does not come.
+                raise Stopped
+            if chunk is None:
+                return
+            yield chunk
 
     def give(self, chunk: bytes | None) -> None:
         """Put a chunk or the end into the queue; it is dropped if no thread takes from the queue any more."""
@@ -72,9 +83,6 @@ class _Consumer(threading.Thread):
 def fan_out(source: Iterable[bytes], sinks: Sequence[Sink]) -> int:
     """Pass every chunk of ``source`` to every sink, each sink in a thread.
 
-    They are a :class:`~jenkins_release.base.waits.ThreadGroup`: a failure, or Ctrl-C, ends what the others
-    wait for.
-
     Args:
         source: The chunks; read in the calling thread, and closed if it is a generator.
         sinks: Called with each chunk, in order.
@@ -83,18 +91,42 @@ def fan_out(source: Iterable[bytes], sinks: Sequence[Sink]) -> int:
         Bytes read from the source.
 
     Raises:
-        BaseException: The first failure of a sink, or of the source. Nothing more is read after
+        BaseException: As :func:`hand_out`.
+    """
+    return hand_out(source, [partial(_each, sink) for sink in sinks])
+
+
+def _each(sink: Sink, chunks: Iterator[bytes]) -> None:
+    for chunk in chunks:
+        sink(chunk)
+
+
+def hand_out(source: Iterable[bytes], takers: Sequence[Taker]) -> int:
+    """Let several takers each take all of ``source``, each in a thread, as fast as the slowest of them.
+
+    They are a :class:`~jenkins_release.base.waits.ThreadGroup`: a failure, or Ctrl-C, ends what the others
+    wait for. A taker that returns early leaves; once all have left, nothing more is read.
+
+    Args:
+        source: The chunks; read in the calling thread, and closed if it is a generator.
+        takers: Called with an iterator over the chunks. It raises Stopped if the rest does not come.
+
+    Returns:
+        Bytes read from the source.
+
+    Raises:
+        BaseException: The first failure of a taker, or of the source. Nothing more is read after
             a failure, and every thread has ended when the call returns.
     """
     group = ThreadGroup()
-    consumers = [_Consumer(sink, group) for sink in sinks]
+    consumers = [_Consumer(take, group) for take in takers]
     for consumer in consumers:
         consumer.start()
     total, stopped = 0, None
     try:
         total = group.run(_feed, source, consumers, group)
     except Stopped as error:
-        # A sink that failed ends the wait for the source; its failure is the one to report.
+        # A taker that failed ends the wait for the source; its failure is the one to report.
         stopped = error
         group.end()
     except BaseException:
@@ -116,7 +148,7 @@ def fan_out(source: Iterable[bytes], sinks: Sequence[Sink]) -> int:
 def _feed(source: Iterable[bytes], consumers: Sequence[_Consumer], group: ThreadGroup) -> int:
     total = 0
     for chunk in source:
-        if group.ended:
+        if group.ended or all(consumer.ended.is_set() for consumer in consumers):
             break
         total += len(chunk)
         for consumer in consumers:
@@ -132,7 +164,7 @@ def _end(consumers: Sequence[_Consumer]) -> None:
 
 
 def _failure(consumers: Sequence[_Consumer]) -> BaseException | None:
-    """Return the first failure; one that a sink had by itself comes before one that being ended caused."""
+    """Return the first failure; one that a taker had by itself comes before one that being ended caused."""
     raised = [consumer.error for consumer in consumers if consumer.error is not None]
     own = (error for error in raised if not isinstance(error, Stopped))
     return next(own, raised[0] if raised else None)

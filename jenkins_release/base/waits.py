@@ -425,6 +425,28 @@ class Call:
             self.moved(len(piece))
             yield piece
 
+    def sending(self, pieces: Iterable[T], size: int = 1 << 20) -> Iterator[T]:
+        """Yield pieces to send inside the block; only the time that sending them takes counts.
+
+        Each piece buys time, as its bytes would if they were counted in advance. While the next piece is made,
+        this call is not under way: its maker has waits of its own.
+
+        Args:
+            pieces: The body of the request.
+            size: Maximum size of a piece in bytes.
+        """
+        source = iter(pieces)
+        self._most_s = self._answer_s + size / self._rate
+        while True:
+            self.__exit__(None, None, None)
+            piece = next(source, None)
+            if piece is not None:
+                self.moved(len(piece))
+            self.__enter__()
+            if piece is None:
+                return
+            yield piece
+
     def uses(self, used: Any, *, alone: bool = False) -> None:
         """Note a socket to shut down when the call is late; a closed one is ignored.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import http.client
 import re
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -78,6 +78,57 @@ class Answer:
     status: int
     headers: Mapping[str, str]
     body: bytes = b""
+
+
+class StreamedBody:
+    """The body of one request, made while it is sent; it cannot be sent again.
+
+    Args:
+        pieces: Its bytes, in pieces of at most 1 MiB.
+        size: Their number. None if it is not known: the body is then sent in chunks (RFC 9112 section 7.1).
+
+    Attributes:
+        sent: Bytes that were handed to the connection, which may not have arrived.
+        complete: Whether all of them were.
+    """
+
+    def __init__(self, pieces: Iterable[bytes], size: int | None = None) -> None:
+        self._pieces = pieces
+        self.size = size
+        self.sent = 0
+        self.complete = False
+
+    def during(self, call: Call) -> Any:
+        """Return what requests can send, for the block of a call."""
+        sent = _Sent(self._counted(call))
+        return sent if self.size is None else _SentWithLength(sent, self.size)
+
+    def _counted(self, call: Call) -> Iterator[bytes]:
+        for piece in call.sending(self._pieces, _PIECE):
+            self.sent += len(piece)
+            yield piece
+        self.complete = True
+
+
+class _Sent:
+    """Bytes that can be iterated over once: requests sends what has no length in chunks."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._pieces
+
+
+class _SentWithLength(_Sent):
+    """The same with a length, which requests states."""
+
+    def __init__(self, pieces: _Sent, size: int) -> None:
+        super().__init__(iter(pieces))
+        self._size = size
+
+    def __len__(self) -> int:
+        return self._size
 
 
 class Exchange:
@@ -155,6 +206,7 @@ def exchange(
     limits: Limits,
     *,
     size: int = 0,
+    streamed: StreamedBody | None = None,
     **how: Any,
 ) -> Iterator[Exchange]:
     """Send a request and yield its answer, without following redirects.
@@ -165,7 +217,8 @@ def exchange(
         url: Where.
         what: What it is for, as an infinitive: shown to people while it takes long.
         limits: How long it may take.
-        size: Bytes of its body.
+        size: Bytes of its body, if that exists already.
+        streamed: Its body, if that is made meanwhile.
         **how: As ``requests.Session.request``.
 
     Raises:
@@ -179,6 +232,8 @@ def exchange(
     answer = None
     try:
         check()
+        if streamed is not None:
+            how["data"] = streamed.during(call)
         with translated(host, limits.setting), call:
             answer = session.request(
                 method,

@@ -14,7 +14,7 @@ from jenkins_release.records.registry_image import HeldImage, StoredImage
 from jenkins_release.records.scan import Scan
 
 PART = 5 << 20
-"""Bytes of one part of a blob: ECR's minimum, since several parts are in memory for each layer under way."""
+"""Bytes of one part of a blob: ECR's minimum, since parts are in memory for each layer under way."""
 
 
 class UploadLost(RemoteError):
@@ -186,8 +186,31 @@ class BlobPart:
 class BlobUpload(Protocol):
     """An upload of a blob to a registry; use it as a context manager.
 
-    Leaving the block without :meth:`finish` cancels the upload.
+    A blob is sent by :meth:`stream`, or in parts by :meth:`send`. After a failure, :meth:`resume` says where
+    the rest begins, which is sent in parts. Leaving the block without :meth:`finish` cancels the upload.
     """
+
+    def stream(self, pieces: Iterable[bytes], size: int | None = None) -> None:
+        """Send the whole blob in one request.
+
+        Args:
+            pieces: Its bytes, in pieces of at most 1 MiB. What they raise ends the request.
+            size: Their number, if it is known.
+
+        Raises:
+            UploadLost: As :meth:`send`.
+            RemoteError: The registry refused it, or it broke off; ``retryable`` if parts may do.
+        """
+        ...
+
+    def resume(self) -> int:
+        """Return how many bytes of the blob the registry has: the next part begins there.
+
+        Raises:
+            UploadLost: As :meth:`send`.
+            RemoteError: The registry refused or failed.
+        """
+        ...
 
     def send(self, part: BlobPart) -> None:
         """Append a part. Called again with the same part after a failure, it continues from there.
@@ -214,6 +237,11 @@ class BlobUpload(Protocol):
 
 class BlobStore(Protocol):
     """Writes blobs and manifests over the distribution API; safe to share between threads."""
+
+    @property
+    def streams(self) -> bool:
+        """Whether the registry takes a whole blob in one request, as far as is known."""
+        ...
 
     def holds(self, repository: str, digest: str, size: int | None = None) -> bool:
         """Whether the repository has a blob of this size (``HEAD``)."""

@@ -25,6 +25,7 @@ from jenkins_release.base.waits import Limits
 from jenkins_release.http.exchange import (
     Answer,
     NoAnswer,
+    StreamedBody,
     Untrusted,
     exchange,
     location,
@@ -81,7 +82,7 @@ class Transport:
         method: str,
         target: str,
         what: str,
-        data: bytes | BlobPart = b"",
+        data: bytes | BlobPart | StreamedBody = b"",
         headers: Mapping[str, str] | None = None,
         limits: Limits | None = None,
     ) -> Answer:
@@ -91,7 +92,7 @@ class Transport:
             method: HTTP method.
             target: Path and query.
             what: The purpose, as an infinitive, for messages.
-            data: Body; a part is sent buffer by buffer, without joining them.
+            data: Body; a part is sent buffer by buffer, without joining them, a streamed one as it is made.
             headers: Further headers.
             limits: How long it may take, if it differs from other requests.
 
@@ -106,9 +107,14 @@ class Transport:
         login = self._current()
         url = root_url(login.registry) + target
         sent = dict(headers or {})
-        if method in _METHODS_WITH_BODY:
-            sent["Content-Length"] = str(len(data))
-        body: Any = data or None  # requests sends anything that has a length and can be iterated
+        body: dict[str, Any]
+        if isinstance(data, StreamedBody):
+            body = {"streamed": data}
+        else:
+            # requests sends anything that has a length and can be iterated
+            body = {"size": len(data), "data": data or None}
+            if method in _METHODS_WITH_BODY:
+                sent["Content-Length"] = str(len(data))
         auth = HTTPBasicAuth(login.username, login.password)
         with (
             _translated(what),
@@ -119,10 +125,9 @@ class Transport:
                 url,
                 what,
                 limits or self.limits,
-                size=len(data),
-                data=body,
                 headers=sent,
                 auth=auth,
+                **body,
             ) as found,
         ):
             answer = found.told()

@@ -1,15 +1,21 @@
-"""Writes to a registry over the distribution API: blobs in parts, mounts, manifests.
+"""Writes to a registry over the distribution API: blobs in one request or in parts, mounts, manifests.
 
 Follows the OCI Distribution Specification 1.1 ("Pushing blobs in chunks", "Mounting a blob from
-another repository", "Pushing Manifests"). Amazon ECR accepts parts of 5 to 10 MiB; the last one may be
-smaller (ECR API reference, UploadLayerPart and CompleteLayerUpload; "Amazon ECR service quotas").
+another repository", "Pushing Manifests"). A whole blob goes as Docker and Podman send it, in one ``PATCH``
+without ``Content-Range``: with its length if that is known, otherwise in chunks. Some proxies refuse that as
+too large (413) or without a length (411); there, and after a break, blobs go in parts.
+
+Amazon ECR accepts parts of 5 to 10 MiB; the last one may be smaller (ECR API reference, UploadLayerPart and
+CompleteLayerUpload; "Amazon ECR service quotas"). It answers a ``PATCH`` with 201, where the specification
+has 202 (dotnet/sdk-container-builds #279), and its ``Range`` stays at the end of the first part while later
+ones arrive (aws/containers-roadmap #2831). A ``Range`` that stays is no proof of a loss: the digest decides.
 """
 
 from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -18,12 +24,16 @@ import requests
 from jenkins_release.base.errors import IntegrityError, ReleaseError, RemoteError
 from jenkins_release.base.numbers import whole_number
 from jenkins_release.base.waits import Stopped, apart, stopping
-from jenkins_release.http.exchange import Answer, NoAnswer, location, shown
+from jenkins_release.http.exchange import Answer, NoAnswer, StreamedBody, location, shown
 from jenkins_release.oci.manifests import is_digest, sha256_digest
 from jenkins_release.registry.protocol import BlobPart, BlobUpload, UploadLost
 from jenkins_release.registry.transport import Transport, check_digest, refusal
 
 _RANGE = re.compile(r"(?:bytes=)?0-([0-9]+)")
+_TAKEN = frozenset({201, 202})
+"""Answers to bytes that arrived."""
+_REFUSES_STREAM = frozenset({400, 411, 413, 501})
+"""Answers of registries and proxies that take no request of this length, or none without a length."""
 _GONE = frozenset({404, 410})
 _ELSEWHERE = frozenset({301, 302, 303, 307, 308})
 _CANCEL_S = 5.0
@@ -42,6 +52,8 @@ class RegistryUploads:
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
+        self.streams = True
+        """Whether the registry takes a whole blob in one request, as far as is known."""
 
     def __repr__(self) -> str:
         return f"RegistryUploads({self._transport.shown})"
@@ -159,9 +171,50 @@ class _UploadSession:
         self._begin = 0
         """Offset of the part that is being sent."""
         self._arrived = 0
+        self._sent = 0
+        """Bytes that were sent at least once."""
+        self._stated = 0
+        """Bytes that the registry named last."""
         self._uncertain = False
+        self._doubtful = False
+        """Whether only the digest can say that the registry has the right bytes."""
         self._asked_to_keep = False
         self._finished = False
+
+    def stream(self, pieces: Iterable[bytes], size: int | None = None) -> None:
+        """Send the whole blob in one request; after a failure, :meth:`resume` and :meth:`send` the rest."""
+        what = f"send a layer to {self._repository}"
+        body = StreamedBody(pieces, size)
+        headers = {"Content-Type": "application/octet-stream"}
+        self._uncertain = True
+        try:
+            answer = self._transport.request("PATCH", self._location, what, body, headers)
+        finally:
+            self._sent = body.sent
+        if answer.status in _REFUSES_STREAM:
+            self._store.streams = False
+            error = refusal(answer, what)
+            raise RemoteError(
+                error.message, hint="the registry gets layers in parts from now on", retryable=True
+            )
+        stated = self._taken(answer, what)
+        if not body.complete:
+            raise RemoteError(f"cannot {what}: the registry answered before it had all of it", retryable=True)
+        if stated is not None and stated > self._sent:
+            raise self._lost(f"it has {stated} bytes, but {self._sent} were sent")
+        self._doubtful = stated is not None and stated < self._sent
+        self._begin = self._arrived = self._sent
+        self._uncertain = False
+
+    def resume(self) -> int:
+        """Return how many bytes the registry has: the next part begins there."""
+        if self._uncertain:
+            self._ask()
+        if self._arrived > self._sent:
+            raise self._lost(f"it has {self._arrived} bytes, but {self._sent} were sent")
+        self._doubtful = self._doubtful or self._arrived > 0
+        self._begin = self._arrived
+        return self._begin
 
     def send(self, part: BlobPart) -> None:
         """Append a part; called again with the same part, it sends what did not arrive."""
@@ -174,6 +227,7 @@ class _UploadSession:
             )
         if done < len(part):
             self._uncertain = True
+            self._sent = max(self._sent, self._begin + len(part))
             self._patch(part.after(done))
             self._uncertain = False
         self._begin = self._arrived = self._begin + len(part)
@@ -194,6 +248,8 @@ class _UploadSession:
                 return
             raise self._lost("it is unknown")
         if answer.status != requests.codes.created:
+            if self._doubtful and answer.status == requests.codes.bad_request:
+                raise self._lost(f"it does not have the digest {digest}")
             raise refusal(answer, what)
         check_digest(answer, digest, f"the blob that was sent to {self._repository}")
 
@@ -217,14 +273,24 @@ class _UploadSession:
         what = f"send bytes {first} to {last} of a layer to {self._repository}"
         headers = {"Content-Type": "application/octet-stream", "Content-Range": f"{first}-{last}"}
         answer = self._transport.request("PATCH", self._location, what, data, headers)
+        before = self._stated
+        stated = self._taken(answer, what)
+        if stated is None or stated == last + 1:
+            return
+        if not 0 < stated == before:
+            raise self._lost(f"it has {stated} bytes, but {last + 1} were sent")
+        self._doubtful = True
+
+    def _taken(self, answer: Answer, what: str) -> int | None:
+        """Check the answer to a ``PATCH``, and return how many bytes it names, if any."""
         if answer.status in {*_GONE, requests.codes.requested_range_not_satisfiable}:
             raise self._lost("it is unknown, or has another location")
-        if answer.status != requests.codes.accepted:
+        if answer.status not in _TAKEN:
             raise refusal(answer, what)
         self._location = _location(answer, self._transport, what)
-        arrived = _arrived(answer, what)
-        if arrived is not None and arrived != last + 1:
-            raise self._lost(f"it has {arrived} bytes, but {last + 1} were sent")
+        stated = _arrived(answer, what)
+        self._stated = stated or 0
+        return stated
 
     def _ask(self) -> None:
         """Ask the registry how far the upload has got (``GET`` on its location)."""
@@ -234,7 +300,8 @@ class _UploadSession:
             arrived = _arrived(answer, what)
             self._location = _location(answer, self._transport, what, default=self._location)
             # An empty upload is "0-0" too: a single byte is sent again.
-            self._arrived = 0 if arrived is None or arrived <= 1 else arrived
+            self._arrived = self._stated = 0 if arrived is None or arrived <= 1 else arrived
+            self._uncertain = False
             return
         error = refusal(answer, what)
         if error.retryable:
@@ -242,6 +309,7 @@ class _UploadSession:
         raise self._lost(f"its state is unknown: {error.message}")
 
     def _lost(self, why: str) -> UploadLost:
+        self._finished = True
         return UploadLost(
             f"the upload to {self._repository} cannot continue: {why}",
             hint="the layer is sent again from its beginning",
@@ -254,7 +322,7 @@ class _UploadSession:
         error = exc[1]
         # If another layer failed, there is time to cancel this one; after Ctrl-C there is not.
         left = isinstance(error, Stopped) and not stopping()
-        failed = isinstance(error, ReleaseError | None) and not isinstance(error, UploadLost)
+        failed = isinstance(error, ReleaseError | None)
         if not self._finished and (left or failed):
             self.cancel()
 

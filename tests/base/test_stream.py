@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from jenkins_release.base.stream import DEPTH, at_most, fan_out, read_ahead
+from jenkins_release.base.stream import DEPTH, at_most, fan_out, hand_out, read_ahead
 from jenkins_release.base.waits import Call, Stopped, ThreadGroup, pause
 from tests.fixtures.silence import GENEROUS_S, silent_server
 
@@ -94,6 +94,47 @@ def test_a_slow_sink_holds_the_source_back():
 
     fan_out(source(), [sink])
     assert max(ahead) <= DEPTH + 2
+
+
+def test_a_taker_that_leaves_does_not_disturb_the_others():
+    """They get the rest."""
+    chunks = [bytes([number]) for number in range(100)]
+    found: list[bytes] = []
+    hand_out(iter(chunks), [lambda pieces: found.extend([next(pieces)]), lambda pieces: found.extend(pieces)])
+    assert sorted(found) == sorted([chunks[0], *chunks])
+
+
+def test_nothing_more_is_read_once_all_takers_have_left():
+    """And the source is closed."""
+    closed = []
+
+    def source() -> Iterator[bytes]:
+        try:
+            while True:
+                yield b"x"
+        finally:
+            closed.append(True)
+
+    assert hand_out(source(), [lambda pieces: [next(pieces)].clear()] * 2) > 0
+    assert closed == [True]
+
+
+def test_a_source_that_fails_is_no_end_for_its_takers():
+    """Whoever sends what he takes must not call it whole."""
+    ended = []
+
+    def source() -> Iterator[bytes]:
+        yield b"x"
+        raise ValueError("truncated")
+
+    def take(pieces: Iterator[bytes]) -> None:
+        for _ in pieces:
+            pass
+        ended.append(True)
+
+    with pytest.raises(ValueError, match="truncated"):
+        hand_out(source(), [take, take])
+    assert ended == []
 
 
 @pytest.mark.parametrize("depth", [0, 1, 3])

@@ -40,6 +40,36 @@ def server() -> Iterator[socket.socket]:
         yield listening
 
 
+def test_only_the_time_that_sending_takes_counts():
+    """Whoever makes what is sent has waits of its own."""
+
+    def slow() -> Iterator[bytes]:
+        for _ in range(3):
+            time.sleep(0.3)
+            yield b"x"
+
+    with Call("the server to take it", 0.2) as call:
+        assert b"".join(call.sending(slow())) == b"xxx"
+
+
+def test_a_piece_that_is_not_taken_ends_the_call(server: socket.socket, waits: Waits):
+    """Each piece has the time for an answer, and what its bytes buy."""
+    sent: list[int] = []
+
+    def endless() -> Iterator[bytes]:
+        while True:
+            sent.append(1)
+            yield bytes(1 << 20)
+
+    call = Call("the server to take it", 0.3, least_rate=1 << 30, waits=waits)
+    with pytest.raises(TimeoutError, match="not done after"), call:
+        client = socket.create_connection(server.getsockname())
+        for piece in call.sending(endless()):
+            client.sendall(piece)
+    assert sent
+    client.close()
+
+
 _FORKED = """
 import os, socket, sys
 from jenkins_release.base import waits

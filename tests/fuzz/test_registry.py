@@ -92,6 +92,14 @@ def _send(host: str) -> None:
     blobs.close()
 
 
+def _stream(host: str) -> None:
+    blobs = _blobs(host)
+    with blobs.upload(NAME) as upload:
+        upload.stream([DATA[:3], DATA[3:]])
+        upload.finish(DIGEST)
+    blobs.close()
+
+
 def _blobs(host: str) -> RegistryUploads:
     login = RegistryLogin(host, "AWS", "hunter2")
     return RegistryUploads(Transport(lambda: login, limits=LIMITS))
@@ -123,6 +131,7 @@ def _pull(host: str) -> None:
 
 CALLS: tuple[Callable[[str], object], ...] = (
     _send,
+    _stream,
     lambda host: _blobs(host).holds(NAME, DIGEST, len(DATA)),
     lambda host: _blobs(host).mount(NAME, DIGEST, "skydrm/base"),
     lambda host: _blobs(host).put_manifest(NAME, "8.1.0", OCI_MANIFEST, DATA),

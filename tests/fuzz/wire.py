@@ -100,10 +100,16 @@ def registry_calls(url: str) -> Calls:
             upload.send(BlobPart([LAYER]))
             upload.finish(digest(LAYER))
 
+    def stream() -> None:
+        with blobs.upload(NAME) as upload:
+            upload.stream([LAYER[:1], LAYER[1:]], len(LAYER))
+            upload.finish(digest(LAYER))
+
     return {
         "holds": lambda: blobs.holds(NAME, digest(LAYER), len(LAYER)),
         "mount": lambda: blobs.mount(NAME, digest(LAYER), "skydrm/other"),
         "send": send,
+        "stream": stream,
         "put": lambda: blobs.put_manifest(NAME, "8.1.0", OCI_MANIFEST, MANIFEST),
         "read": lambda: list(blobs.read(NAME, digest(LAYER))),
         "manifest": lambda: reads.manifest(NAME, "8.1.0"),

@@ -130,7 +130,7 @@ def test_nothing_is_read_from_the_archive_when_the_registry_has_every_layer(daem
     """A second build of the same images is released by its manifests daemonless."""
     daemonless.ok("promote", "run", "8.1.0/42")
     daemonless.edit("[ecr]\n", '[ecr]\ntags = ["{version}-{build}"]\n')
-    monkeypatch.setattr(blob_source.BlobSource, "parts", _never)
+    monkeypatch.setattr(blob_source.BlobSource, "pieces", _never)
     daemonless.sandbox.ecr.forget_requests()
     daemonless.ok("promote", "run", "8.1.0/42")
     assert uploaded(daemonless) == 0

@@ -18,7 +18,7 @@ from jenkins_release.base.waits import Limits
 from jenkins_release.http import exchange
 from jenkins_release.oci.manifests import OCI_MANIFEST, sha256_digest
 from jenkins_release.registry.distribution import DistributionRegistry
-from jenkins_release.registry.protocol import BlobPart, RegistryLogin
+from jenkins_release.registry.protocol import BlobPart, RegistryLogin, UploadLost
 from jenkins_release.registry.transport import Transport
 from jenkins_release.registry.uploads import RegistryUploads
 from tests.fixtures.cross import some_pairs
@@ -72,10 +72,17 @@ def send(blobs: RegistryUploads) -> None:
         upload.finish(DIGEST)
 
 
+def stream(blobs: RegistryUploads) -> None:
+    with blobs.upload(NAME) as upload:
+        upload.stream([DATA[:3], DATA[3:]])
+        upload.finish(DIGEST)
+
+
 CALLS: dict[str, Callable[[RegistryUploads], object]] = {
     "HEAD": lambda blobs: blobs.holds(NAME, DIGEST, len(DATA)),
     "POST": send,
     "PATCH": send,
+    "stream": stream,
     "PUT": send,
     "mount": lambda blobs: blobs.mount(NAME, DIGEST, "skydrm/base"),
     "manifest": lambda blobs: blobs.put_manifest(NAME, "8.1.0", OCI_MANIFEST, DATA),
@@ -85,7 +92,7 @@ CALLS: dict[str, Callable[[RegistryUploads], object]] = {
 
 def spoiled(raw_server: RawServer, call: str, said: Speech) -> None:
     """Let the server answer the call's own request so, and all others well."""
-    method = {"mount": "POST", "manifest": "PUT"}.get(call, call)
+    method = {"mount": "POST", "manifest": "PUT", "stream": "PATCH"}.get(call, call)
     raw_server.speech = lambda request: said(request) if request.method == method else registry(request)
 
 
@@ -237,6 +244,36 @@ def test_an_upload_with_other_bytes_than_were_sent_is_lost(
     spoiled(raw_server, "PATCH", lambda _: answer(202, Location=PLACE, Range=stated))
     with pytest.raises(RemoteError, match="cannot continue"):
         send(blobs)
+
+
+def test_a_range_that_stays_at_the_first_part_is_no_loss(blobs: RegistryUploads, raw_server: RawServer):
+    """ECR answers so, with 201 (aws/containers-roadmap #2831); the digest decides."""
+    spoiled(raw_server, "PATCH", lambda _: answer(201, Location=PLACE, Range=f"0-{len(DATA) - 1}"))
+    with blobs.upload(NAME) as upload:
+        for _ in range(3):
+            upload.send(BlobPart([DATA]))
+        upload.finish(sha256_digest(DATA * 3))
+    assert [request.method for request in raw_server.requests] == ["POST", "PATCH", "PATCH", "PATCH", "PUT"]
+
+
+@pytest.mark.parametrize("code", ["DIGEST_INVALID", "BLOB_UPLOAD_INVALID"])
+def test_a_range_that_stays_behind_a_loss_is_found_by_the_digest(
+    blobs: RegistryUploads, raw_server: RawServer, code: str
+):
+    """The upload is lost, and sent again."""
+
+    def forgetful(request: Request) -> bytes:
+        if request.method == "PATCH":
+            return answer(201, Location=PLACE, Range=f"0-{len(DATA) - 1}")
+        if request.method == "PUT":
+            return answer(400, json.dumps({"errors": [{"code": code, "message": "no"}]}).encode())
+        return registry(request)
+
+    raw_server.speech = forgetful
+    with pytest.raises(UploadLost, match="does not have the digest"), blobs.upload(NAME) as upload:
+        upload.send(BlobPart([DATA]))
+        upload.send(BlobPart([DATA]))
+        upload.finish(sha256_digest(DATA * 2))
 
 
 @pytest.mark.parametrize(

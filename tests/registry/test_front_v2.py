@@ -260,7 +260,7 @@ def test_a_chunked_upload_of_unknown_length(pusher: Pusher) -> None:
 
     begun = pusher.call("POST", f"{REPOSITORY}/blobs/uploads/")
     sent = pusher.call("PATCH", begun.headers["Location"], data=stream())
-    assert sent.status_code == 202
+    assert (sent.status_code, sent.headers["Range"]) == (201, "0-1999999")
     digest = digest_of(b"".join(blocks))
     assert pusher.call("PUT", sent.headers["Location"], params={"digest": digest}).status_code == 201
     part = pusher.call("GET", f"{REPOSITORY}/blobs/{digest}", headers={"Range": "bytes=100000-100003"})

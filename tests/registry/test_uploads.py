@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import socket
+import threading
 from collections.abc import Callable, Iterator
 
 import pytest
 import requests
 
 from jenkins_release.base.errors import IntegrityError, RemoteError
+from jenkins_release.base.waits import Stopped, ThreadGroup
 from jenkins_release.registry import EcrRegistry, RegistryLogin
 from jenkins_release.registry.protocol import (
     PART,
@@ -23,6 +27,7 @@ from jenkins_release.registry.uploads import RegistryUploads
 from jenkins_release.sandbox.ecr.faults import Fault
 from jenkins_release.sandbox.front.front import EcrFront
 from tests.fixtures.ecr_push import OCI_MANIFEST, Pusher, digest_of
+from tests.fixtures.silence import GENEROUS_S
 
 NAME = "skydrm/rms"
 DATA = bytes(range(256)) * (9 << 12)  # 9 MiB
@@ -64,6 +69,98 @@ def test_a_blob_arrives_whole(blobs: RegistryUploads, pusher: Pusher, size: int)
     digest = send(blobs, DATA[:size])
     assert blobs.holds(NAME, digest)
     assert pusher.call("GET", f"{NAME}/blobs/{digest}").content == DATA[:size]
+
+
+@pytest.mark.parametrize("size", [1, 1000, len(DATA)])
+@pytest.mark.parametrize("known", [True, False], ids=["known size", "unknown size"])
+def test_a_blob_arrives_whole_in_one_request(
+    blobs: RegistryUploads, ecr: EcrFront, pusher: Pusher, size: int, known: bool
+):
+    """However its pieces are cut."""
+    data = DATA[:size]
+    pieces = (data[at : at + 300_000] for at in range(0, size, 300_000))
+    with blobs.upload(NAME) as upload:
+        upload.stream(pieces, size if known else None)
+        upload.finish(digest_of(data))
+    assert pusher.call("GET", f"{NAME}/blobs/{digest_of(data)}").content == data
+    assert [r.method for r in ecr.requests.all() if "/blobs/uploads/" in r.path] == ["POST", "PATCH", "PUT"]
+
+
+def test_a_failure_of_the_source_ends_the_request(blobs: RegistryUploads, ecr: EcrFront):
+    """It is told as it is, and the registry does not take the beginning for the whole."""
+
+    def broken() -> Iterator[bytes]:
+        yield DATA
+        raise IntegrityError("the layer is not what was recorded")
+
+    with pytest.raises(IntegrityError, match="not what was recorded"), blobs.upload(NAME) as upload:
+        upload.stream(broken())
+    assert ecr.requests.all()[-1].method == "DELETE"
+    assert blobs.holds(NAME, send(blobs, b"on the same connections"))
+
+
+def test_an_answer_that_comes_too_early_is_no_success(raw_socket: socket.socket):
+    """A proxy may answer before it has read the request: what it did not read has not arrived."""
+    port = raw_socket.getsockname()[1]
+    store = RegistryUploads(Transport(lambda: RegistryLogin(f"127.0.0.1:{port}", "AWS", "x")))
+    place = f"/v2/{NAME}/blobs/uploads/1"
+
+    def serve() -> None:
+        for head in (f"202 x\r\nLocation: {place}", f"202 x\r\nLocation: {place}\r\nRange: 0-9"):
+            connection, _ = raw_socket.accept()
+            with connection:
+                connection.recv(1 << 16)
+                connection.sendall(
+                    f"HTTP/1.1 {head}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode()
+                )
+                connection.shutdown(socket.SHUT_WR)
+
+    server = threading.Thread(target=serve, daemon=True)
+    server.start()
+    with pytest.raises(RemoteError) as caught:
+        store.upload(NAME).stream(itertools.repeat(bytes(1 << 20), 64))
+    assert caught.value.retryable
+    server.join()
+    store.close()
+
+
+def test_a_request_that_nobody_reads_ends_with_its_group(raw_socket: socket.socket):
+    """As when another layer has failed, or after Ctrl-C."""
+    port = raw_socket.getsockname()[1]
+    store = RegistryUploads(Transport(lambda: RegistryLogin(f"127.0.0.1:{port}", "AWS", "x")))
+    place, group = f"/v2/{NAME}/blobs/uploads/1", ThreadGroup()
+    blocked, kept = threading.Event(), []
+
+    def serve() -> None:
+        connection, _ = raw_socket.accept()
+        kept.append(connection)
+        connection.recv(1 << 16)
+        connection.sendall(f"HTTP/1.1 202 x\r\nLocation: {place}\r\nContent-Length: 0\r\n\r\n".encode())
+        connection.recv(1)
+        blocked.set()
+
+    def end() -> None:
+        assert blocked.wait(GENEROUS_S)
+        group.end()
+
+    others = [threading.Thread(target=each, daemon=True) for each in (serve, end)]
+    for each in others:
+        each.start()
+    upload = store.upload(NAME)
+    with pytest.raises(Stopped):
+        group.run(upload.stream, itertools.repeat(bytes(1 << 20)))
+    for each in others:
+        each.join()
+    kept[0].close()
+    store.close()
+
+
+@pytest.fixture
+def raw_socket() -> Iterator[socket.socket]:
+    """Takes connections; what it says is up to the test."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(GENEROUS_S)
+        yield listening
 
 
 @pytest.mark.parametrize("size", [0, 1, len(DATA)])
@@ -231,7 +328,10 @@ def test_a_manifest_needs_its_blobs(blobs: RegistryUploads):
 
 
 def test_ecr_wants_parts_in_order_and_large_enough(blobs: RegistryUploads, pusher: Pusher):
-    """The front refuses as ECR does: a gap, a small part before another one, a part above 10 MiB."""
+    """The front refuses as ECR does: a gap, a small part before another one, a part above 10 MiB.
+
+    It answers as ECR does too: with 201, and the range of the first part.
+    """
     begun = pusher.call("POST", f"{NAME}/blobs/uploads/").headers["Location"]
 
     def patch(first: int, data: bytes) -> int:
@@ -239,12 +339,13 @@ def test_ecr_wants_parts_in_order_and_large_enough(blobs: RegistryUploads, pushe
         headers = {"Content-Range": f"{first}-{first + len(data) - 1}"}
         answer = pusher.call("PATCH", begun, data=data, headers=headers)
         begun = answer.headers.get("Location", begun)
+        assert answer.headers.get("Range", "0-5242879") == "0-5242879"
         return answer.status_code
 
     assert patch(0, bytes((10 << 20) + 1)) == 416
-    assert patch(0, DATA[:PART]) == 202
+    assert patch(0, DATA[:PART]) == 201
     assert patch(PART + 1, b"gap") == 416
-    assert patch(PART, b"small") == 202
+    assert patch(PART, b"small") == 201
     assert patch(PART + 5, b"after a small one") == 400
 
 

@@ -3,7 +3,9 @@
 ECR API reference: a part begins where the previous one ended (``InvalidLayerPartException`` of
 UploadLayerPart), every part except the last has at least 5 MiB (``LayerPartTooSmallException`` of
 CompleteLayerUpload), and at most 10 MiB (service quotas, "Layer part size"). A ``PATCH`` without a
-``Content-Range`` streams a layer in one go, as Docker does, and has no parts.
+``Content-Range`` streams a layer in one go, as Docker does, and has no parts. Each ``PATCH`` is answered with
+201, and with a ``Range`` that stays at the end of the first part (dotnet/sdk-container-builds #279,
+aws/containers-roadmap #2831).
 """
 
 from __future__ import annotations
@@ -23,14 +25,15 @@ _RANGE = re.compile(r"(\d+)-(\d+)")
 class UploadParts:
     """The uploads under way; safe to share between threads.
 
-    A part counts completely or not at all, and the location of an upload does not change: the registry behind
-    has a new one for every part, which only the front knows.
+    A part counts completely or not at all; of a stream that breaks off counts what arrived. The location of
+    an upload does not change: the registry behind has a new one for every part, which only the front knows.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._small: set[str] = set()
         self._next: dict[str, int] = {}
+        self._first: dict[str, int] = {}
         self._queries: dict[str, str] = {}
 
     def part(self, exchange: ServedRequest, upload: str) -> bytearray | None:
@@ -61,14 +64,24 @@ class UploadParts:
             at += len(block)
         return whole
 
-    def taken(self, upload: str, part: bytearray | None, query: str) -> None:
-        """Note that the registry behind accepted a part, and the query to continue with."""
+    def taken(self, upload: str, count: int, query: str, *, part: bool) -> int:
+        """Note what the registry behind accepted.
+
+        Args:
+            upload: The upload.
+            count: Bytes.
+            query: The query to continue with.
+            part: Whether they were a part, and not a stream.
+
+        Returns:
+            The bytes that the answer names.
+        """
         with self._lock:
             self._queries[upload] = query
-            if part is not None:
-                self._next[upload] = self._next.get(upload, 0) + len(part)
-                if len(part) < SMALLEST_PART:
-                    self._small.add(upload)
+            self._next[upload] = self._next.get(upload, 0) + count
+            if part and count < SMALLEST_PART:
+                self._small.add(upload)
+            return self._first.setdefault(upload, count) if count else 0
 
     def query(self, upload: str, given: str) -> str:
         """Return the query for the registry behind, with the client's digest."""
@@ -80,7 +93,7 @@ class UploadParts:
         return "&".join(filter(None, (known, urlencode(digest))))
 
     def arrived(self, upload: str) -> int | None:
-        """Return the bytes of the parts that arrived; None for an upload without parts."""
+        """Return the bytes that arrived; None if there were none yet."""
         with self._lock:
             return self._next.get(upload)
 
@@ -89,6 +102,7 @@ class UploadParts:
         with self._lock:
             self._small.discard(upload)
             self._next.pop(upload, None)
+            self._first.pop(upload, None)
             self._queries.pop(upload, None)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from urllib.parse import urlencode, urlsplit
 
 from jenkins_release.oci.manifests import OCI_INDEX, sha256_digest
@@ -23,7 +23,7 @@ from jenkins_release.sandbox.ecr.access import (
     token_holder,
 )
 from jenkins_release.sandbox.ecr.faults import Fault
-from jenkins_release.sandbox.ecr.http import ServedRequest
+from jenkins_release.sandbox.ecr.http import BadRequest, ConnectionReset, ServedRequest
 from jenkins_release.sandbox.ecr.images import REFERRERS_PAGE
 from jenkins_release.sandbox.ecr.manifests import immutable_message, referrer, store_image, subject_of
 from jenkins_release.sandbox.ecr.parts import UploadParts
@@ -262,18 +262,41 @@ class V2Api:
         """Pass on a request, and return its answer; returns whether it succeeded."""
         headers = {name: exchange.headers[name] for name in _FORWARDED if name in exchange.headers}
         target = f"{path}?{query}" if query else path
-        body = exchange.chunks() if part is None else [memoryview(part)]
-        with self._store.request(exchange.method, target, headers, body, exchange.length) as answer:
-            passed = dict(answer.headers)
+        body: Iterable[bytes | memoryview] = exchange.chunks() if part is None else [memoryview(part)]
+        stream = _Stream(body) if upload and exchange.method == "PATCH" and part is None else None
+        sent, length = (body, exchange.length) if stream is None else (stream, None)
+        with self._store.request(exchange.method, target, headers, sent, length) as answer:
+            status, passed = answer.status, dict(answer.headers)
             for name, value in answer.headers.items():
                 if name.lower() == "location" and storage:
                     url = urlsplit(value)
                     inside = url.path.replace(storage, shown, 1)
                     passed[name] = f"http://{self._host()}{inside}" + (f"?{url.query}" if url.query else "")
-                    if upload and answer.status == 202:
-                        self._parts.taken(upload, part, url.query)
-            exchange.stream(answer.status, passed, answer.blocks())
-            return answer.status < 300
+                    if upload and status == 202:
+                        count = len(part or b"") if stream is None else stream.count
+                        named = self._parts.taken(upload, count, url.query, part=stream is None)
+                        status, passed["Range"] = 201, f"0-{max(0, named - 1)}"
+            if stream is not None and stream.broken is not None:
+                raise stream.broken
+            exchange.stream(status, passed, answer.blocks())
+            return status < 300
+
+
+class _Stream:
+    """A body that ends for the registry behind where it breaks off, so that it keeps what arrived."""
+
+    def __init__(self, blocks: Iterable[bytes | memoryview]) -> None:
+        self._blocks = blocks
+        self.count = 0
+        self.broken: Exception | None = None
+
+    def __iter__(self) -> Iterator[bytes | memoryview]:
+        try:
+            for block in self._blocks:
+                yield block
+                self.count += len(block)
+        except (ConnectionReset, BadRequest, OSError) as error:
+            self.broken = error
 
 
 def _accepts(exchange: ServedRequest, image: Image) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 
 from jenkins_release.base.errors import IntegrityError
@@ -71,7 +72,7 @@ def _as_stored(image: CandidateImage, what: str, digest: str, offset: int, size:
 
 
 class BlobSource:
-    """Reads a content and yields the blob for the registry in parts.
+    """Reads a content and yields the blob for the registry, in pieces or in parts.
 
     Args:
         content: What to read.
@@ -83,8 +84,8 @@ class BlobSource:
         advance: Receives the number of bytes read from the share.
 
     Attributes:
-        digest: Digest of all parts, once they are exhausted.
-        size: Their total size in bytes.
+        digest: Digest of the blob, once all of it was yielded.
+        size: Its size in bytes.
     """
 
     def __init__(
@@ -108,22 +109,45 @@ class BlobSource:
         self.digest = ""
         self.size = 0
 
-    def parts(self) -> Generator[BlobPart]:
-        """Yield the blob. When this ends without an error, every byte of it is proven.
-
-        A blob that is sent as it is must have the recorded digest. A plain layer is proven by its compressed
-        digest if that is the one that was recorded at the export, and signed with ``candidate.json``. If it
-        differs, or none was recorded, the layer is proven by its ``diff_id``.
+    def pieces(self) -> Generator[bytes]:
+        """Yield the blob in pieces of at most 1 MiB; call :meth:`prove` afterwards.
 
         Raises:
             IntegrityError: The archive is not what was recorded.
             RemoteError: The share failed.
         """
         content = self._content
-        pieces = self._packed(prove=not content.blob) if content.plain else self._stored()
-        with read_ahead(pieces, self._ahead) as found:
-            yield from self._gathered(found)
-        if content.plain and content.blob not in {"", self.digest}:
+        found = self._packed(prove=not content.blob) if content.plain else self._stored()
+        with read_ahead(found, self._ahead) as pieces:
+            for piece in pieces:
+                self.size += len(piece)
+                yield piece
+
+    def parts(self, skip: int = 0) -> Generator[BlobPart]:
+        """Yield the blob in parts; call :meth:`prove` afterwards.
+
+        Args:
+            skip: Bytes at its beginning that are left out: they are read and proven too.
+
+        Raises:
+            IntegrityError: As :meth:`pieces`.
+            RemoteError: As :meth:`pieces`.
+        """
+        with closing(self.pieces()) as pieces:
+            yield from self._gathered(pieces, skip)
+
+    def prove(self) -> None:
+        """Make sure that every byte of the blob is what was recorded.
+
+        A blob that is sent as it is has the recorded digest by now. A plain layer is proven by its compressed
+        digest if that is the one that was recorded at the export, and signed with ``candidate.json``. If it
+        differs, or none was recorded, the layer is proven by its ``diff_id``: it may have to be read again.
+
+        Raises:
+            IntegrityError: As :meth:`pieces`.
+            RemoteError: As :meth:`pieces`.
+        """
+        if self._content.plain and self._content.blob not in {"", self.digest}:
             self._prove_again()
 
     def _stored(self) -> Iterator[bytes]:
@@ -170,12 +194,12 @@ class BlobSource:
             self._advance(len(piece))
             yield piece
 
-    def _gathered(self, pieces: Iterator[bytes]) -> Iterator[BlobPart]:
+    def _gathered(self, pieces: Iterator[bytes], skip: int) -> Iterator[BlobPart]:
         waiting: list[memoryview] = []
         held = 0
         for piece in pieces:
-            rest = memoryview(piece)
-            self.size += len(rest)
+            rest = memoryview(piece)[skip:]
+            skip = max(0, skip - len(piece))
             while held + len(rest) >= self._part_bytes:
                 taken = self._part_bytes - held
                 yield BlobPart((*waiting, rest[:taken]))
