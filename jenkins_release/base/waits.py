@@ -428,8 +428,8 @@ class Call:
     def sending(self, pieces: Iterable[T], size: int = 1 << 20) -> Iterator[T]:
         """Yield pieces to send inside the block; only the time that sending them takes counts.
 
-        Each piece buys time, as its bytes would if they were counted in advance. While the next piece is made,
-        this call is not under way: its maker has waits of its own.
+        Each piece buys time, as its bytes would if they were counted in advance. While the next is made,
+        no time passes for this call: whoever makes it has waits of its own.
 
         Args:
             pieces: The body of the request.
