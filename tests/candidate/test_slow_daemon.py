@@ -80,7 +80,7 @@ def test_a_console_log_says_what_an_export_waits_for(product: Product, slow: Slo
     ("source", "told"),
     [
         ("load", r"load images/\S+: .*, waiting for the Docker daemon( to unpack the images)? since "),
-        ("pull", r"load 8.1.0/42: .*, waiting for the Docker daemon to pull the images since "),
+        ("pull", r"load 8.1.0/42: .*, waiting for the Docker daemon to pull the images from \S+ since "),
     ],
 )
 def test_a_load_says_that_the_daemon_takes_its_time(

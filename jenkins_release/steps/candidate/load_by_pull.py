@@ -41,7 +41,8 @@ def pull_images(
     contents, login = CandidateContents(opened, services), Login.new()
     digests = {image.name: contents.add(image, repository_name(n), TAG) for n, image in enumerate(images)}
     with services.progress.task(f"load {opened.ref}") as task:
-        task.waits_for("the Docker daemon to pull the images")
+        # Whichever of the two stands still: the daemon does not say what it waits for.
+        task.waits_for(f"the Docker daemon to pull the images from {services.share.name}")
         pulls = Pulls(contents, login, task.advance)
         with LoopbackServer(pulls.serve) as server:
             credentials = RegistryLogin(server.host, login.username, login.password)
