@@ -326,6 +326,7 @@ class Call:
         answer_s: Longest wait for the answer, in seconds.
         size: Bytes that are sent with it.
         least_rate: Bytes a second below which a transfer does not count as progress.
+        until: When it ends at the latest, whatever moves, in seconds of :func:`time.monotonic`.
         waits: Those of the process.
 
     Raises:
@@ -340,12 +341,14 @@ class Call:
         *,
         size: int = 0,
         least_rate: int = LEAST_RATE,
+        until: float = math.inf,
         waits: Waits | None = None,
     ) -> None:
         self.what = what
         self._answer_s = answer_s
         self._left = self._most_s = answer_s + size / least_rate
         self._rate = least_rate
+        self._until = until
         self._waits = waits or PROCESS
         self._sockets: list[_Socket] = []
         self._wait: _Running | None = None
@@ -354,7 +357,8 @@ class Call:
     def __enter__(self) -> Call:
         _listen()
         begun = time.monotonic()
-        wait = _Running(self.what, begun, begun + self._left, threading.get_ident(), self._sockets)
+        end = min(begun + self._left, self._until)
+        wait = _Running(self.what, begun, end, threading.get_ident(), self._sockets)
         try:
             self._waits.begin(wait)
             self._wait = wait

@@ -7,6 +7,7 @@ limit, and trusts their JSON; both are checked there, before the SDK sees them.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from io import BytesIO
 from typing import Any
@@ -55,15 +56,16 @@ class Daemon(docker.APIClient):
                 self.close()
             raise
 
-    def call(self, what: str, size: int = 0) -> Call:
+    def call(self, what: str, size: int = 0, until: float = math.inf) -> Call:
         """Return a wait for the daemon.
 
         Args:
             what: What it should do, such as ``save``.
             size: Size in bytes of the pieces that are sent or received.
+            until: When it ends at the latest, in seconds of :func:`time.monotonic`.
         """
         what = f"the Docker daemon at {self.url} ({what})"
-        call = Call(what, self.timeout_s, size=size, least_rate=self._least_rate)
+        call = Call(what, self.timeout_s, size=size, least_rate=self._least_rate, until=until)
         # Over SSH, paramiko's thread uses the socket.
         ssh = getattr(self.adapters.get("http+docker://ssh"), "ssh_client", None) if self._ready else None
         if ssh is not None and (transport := ssh.get_transport()) is not None:

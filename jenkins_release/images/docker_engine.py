@@ -7,6 +7,7 @@ every line of an answer is read, and one call saves all images.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -253,13 +254,20 @@ class DockerEngine:
         """
         pull_image(self._client(streaming=True), repository, digest, login, check)
 
-    def push(self, reference: str, login: RegistryLogin, check: Callable[[], None] = lambda: None) -> str:
+    def push(
+        self,
+        reference: str,
+        login: RegistryLogin,
+        check: Callable[[], None] = lambda: None,
+        until: float = math.inf,
+    ) -> str:
         """Push a reference to its registry and return the manifest digest that the registry named.
 
         Args:
             reference: Name with registry and tag.
             login: Credentials for that registry, sent with this call only.
             check: Called for each line of the answer; what it raises ends the push.
+            until: When it is given up, in seconds of :func:`time.monotonic`, even if no line comes.
 
         Raises:
             RepositoryNotFound: The registry has no such repository.
@@ -279,7 +287,7 @@ class DockerEngine:
         client = self._client(streaming=True)
         with translated(self.url, f"push {reference}"), self._progress.task(f"push {reference}") as task:
             task.waits_for("the Docker daemon")
-            call = client.call("push")
+            call = client.call("push", until=until)
             with call:
                 answer = client.post(
                     api_url(client, f"/images/{quote(repository, safe='/:')}/push"),

@@ -7,6 +7,7 @@ manifest digest in the containerd store (the default of a new Docker 29), so it 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
@@ -104,11 +105,17 @@ class ImageEngine(Protocol):
         """
         ...
 
-    def push(self, reference: str, login: RegistryLogin, check: Callable[[], None] = lambda: None) -> str:
+    def push(
+        self,
+        reference: str,
+        login: RegistryLogin,
+        check: Callable[[], None] = lambda: None,
+        until: float = math.inf,
+    ) -> str:
         """Push a reference to its registry and return the manifest digest that the registry named.
 
         Every line of the daemon's answer is read: a failed push raises. ``check`` is called for each; what it
-        raises ends the push.
+        raises ends the push, and so does ``until``, in seconds of :func:`time.monotonic`.
         """
         ...
 

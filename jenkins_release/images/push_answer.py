@@ -65,6 +65,10 @@ _ADVICE = [
 _LONGEST_MESSAGE = 2000
 
 
+class PushRefused(RemoteError):
+    """The daemon answers, but says that it cannot push the image."""
+
+
 def is_transient(message: str) -> bool:
     """Whether a daemon's or registry's message is about a temporary failure."""
     status = _status(message)
@@ -81,8 +85,8 @@ def push_error(reference: str, message: str) -> ReleaseError:
     Returns:
         The error to raise: :class:`~jenkins_release.registry.protocol.RepositoryNotFound`,
         :class:`~jenkins_release.registry.protocol.TagConflict`, ConfigurationError for an image that the
-        daemon does not have, else RemoteError; ``retryable`` if another attempt with a fresh login may
-        succeed.
+        daemon does not have, else :class:`PushRefused`; ``retryable`` if another attempt with a fresh login
+        may succeed.
     """
     text = f"push of {reference} failed: {message}"
     status = _status(message)
@@ -95,17 +99,17 @@ def push_error(reference: str, message: str) -> ReleaseError:
             text, hint="the tag is immutable and names another image: push under another version"
         )
     if _EXPIRED.search(message):
-        return RemoteError(text, hint="the login has expired: log in again", retryable=True)
+        return PushRefused(text, hint="the login has expired: log in again", retryable=True)
     if _NO_REPOSITORY.search(message):
         return RepositoryNotFound(text, hint="create the repository in the registry first")
     if _DENIED.search(message) or status == 403:
-        return RemoteError(text, hint="the registry refuses this user: check its policy")
+        return PushRefused(text, hint="the registry refuses this user: check its policy")
     if _NO_LOGIN.search(message) or status == 401:
-        return RemoteError(text, hint="the registry does not accept the login", retryable=True)
+        return PushRefused(text, hint="the registry does not accept the login", retryable=True)
     for pattern, advice in _ADVICE:
         if pattern.search(message):
-            return RemoteError(text, hint=advice)
-    return RemoteError(text, retryable=is_transient(message))
+            return PushRefused(text, hint=advice)
+    return PushRefused(text, retryable=is_transient(message))
 
 
 def error_of(line: object) -> str:

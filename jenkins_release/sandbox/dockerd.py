@@ -101,11 +101,15 @@ class DockerDaemon(OneServer):
             RemoteError: One of them does not end.
         """
         daemon = _read_pid(self._daemon_pid_file)
-        containerd = _read_pid(self._runtime / "exec" / "containerd" / "containerd.pid")
+        left = self._runtime / "exec" / "containerd" / "containerd.pid"
+        containerd = _read_pid(left)
         self._server.stop(timeout_s)
         for pid in (daemon, containerd):
             if pid is not None:
                 self._end(pid, timeout_s)
+        # A daemon that was killed leaves it; the next one would wait for whatever has this number by then.
+        if containerd is not None and left.exists():
+            run_as_root(["rm", "-f", "--", str(left)], timeout_s=KILL_S)
 
     def remove_data(self) -> None:
         """Remove images, containers and sockets of the stopped daemon. Its files belong to root.

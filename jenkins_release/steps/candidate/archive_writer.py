@@ -29,6 +29,7 @@ from jenkins_release.steps.candidate.export_source import Choice, choose_source
 from jenkins_release.steps.candidate.index_record import index_record
 from jenkins_release.steps.candidate.known_layers import KnownLayers, Stretch
 from jenkins_release.steps.candidate.layer_reuse import LayerGuess, ReusingWriter, check_guesses, write_usable
+from jenkins_release.steps.candidate.loopback_names import remove_stale_names
 from jenkins_release.steps.candidate.loopback_push import NotPushed
 from jenkins_release.steps.candidate.pushed_archive import write_pushed
 from jenkins_release.steps.candidate.read_back import read_back
@@ -141,7 +142,7 @@ def write_archive(
             written.
         RemoteError: Daemon or share failed.
     """
-    choice = choose_source(images, platforms, known, services)
+    choice, gave_up = choose_source(images, platforms, known, services), False
     _log.info("%s by docker %s: %s", path, "push" if choice.push else "save", choice.why)
     if choice.push:
         try:
@@ -149,7 +150,7 @@ def write_archive(
         except NotPushed as error:
             if services.configuration.export.source == "push":
                 raise
-            why = error.message
+            why, gave_up = error.message, True
             _log.info("%s by docker save after all: %s", path, why)
             staging.remove(path)
     else:
@@ -162,6 +163,9 @@ def write_archive(
         return written
 
     written = write_usable(path, known, write, staging)
+    if gave_up:
+        # A daemon that restarted meanwhile still has the names of the push.
+        remove_stale_names(services)
     _tell_beginnings(written.index)
     return replace(written, why=why)
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import logging
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from jenkins_release.base.errors import IntegrityError, ReleaseError, RemoteError
+from jenkins_release.base.waits import apart
 from jenkins_release.endpoint.protocol import Intake
 from jenkins_release.endpoint.pushes import Pushes
 from jenkins_release.endpoint.server import Login, LoopbackServer
+from jenkins_release.images.push_answer import PushRefused
 from jenkins_release.registry.protocol import RegistryLogin
 from jenkins_release.steps.candidate.loopback_names import TAG, remove_stale_names
 from jenkins_release.steps.context.services import Services
+
+_log = logging.getLogger(__name__)
 
 
 class NotPushed(RemoteError):
@@ -26,23 +32,29 @@ class LoopbackPush:
         self._pushes = pushes
         self._login = RegistryLogin(server.host, login.username, login.password)
         self._services = services
+        self._names: list[str] = []
 
-    @contextmanager
-    def named(self, reference: str, repository: str) -> Iterator[str]:
-        """Give an image the name under which it is pushed, for as long as the block runs."""
+    def name(self, reference: str, repository: str) -> str:
+        """Give an image the name under which it is pushed, until the registry closes.
+
+        Raises:
+            NotPushed: The daemon gives no names.
+        """
         target = f"{self._host}/{repository}:{TAG}"
-        self._services.engine.tag(reference, target)
+        self._names.append(target)
         try:
-            yield target
-        finally:
-            self._services.engine.untag(target)
+            self._services.engine.tag(reference, target)
+        except RemoteError as error:
+            raise NotPushed(error.message, hint=error.hint, retryable=error.retryable) from error
+        return target
 
-    def push(self, target: str, check: Callable[[], None]) -> None:
+    def push(self, target: str, check: Callable[[], None], until: float = math.inf) -> None:
         """Let the daemon push a name.
 
         Args:
             target: The name.
-            check: Called for each line of its answer; what it raises ends the push.
+            check: Called for each line of its answer, and when it fails; what it raises ends the push.
+            until: When the push is given up, in seconds of :func:`time.monotonic`, even if no line comes.
 
         Raises:
             NotPushed: The daemon cannot push here.
@@ -54,14 +66,28 @@ class LoopbackPush:
             check()
 
         try:
-            self._services.engine.push(target, self._login, check_all)
+            self._services.engine.push(target, self._login, check_all, until)
         except (NotPushed, IntegrityError):
             raise
         except ReleaseError as error:
             # What the daemon says of it is only a consequence.
             if self._pushes.failures:
                 raise self._pushes.failures[0] from None
-            raise NotPushed(error.message, hint=error.hint) from error
+            check()
+            # What it cannot push to this machine, it cannot the next time either.
+            again = error.retryable and not isinstance(error, PushRefused)
+            raise NotPushed(error.message, hint=error.hint, retryable=again) from error
+
+    def remove_names(self) -> None:
+        """Remove the names. One that cannot be removed now is removed by the next push or pull."""
+        # Also after Ctrl-C or a failure, when the threads that gave them must not wait any more.
+        with apart():
+            for target in self._names:
+                try:
+                    self._services.engine.untag(target)
+                except ReleaseError as error:
+                    _log.info("%s stays in the daemon for now: %s", target, error.message)
+                    return
 
 
 @contextmanager
@@ -69,6 +95,7 @@ def loopback_push(intake: Intake, services: Services) -> Iterator[LoopbackPush]:
     """Open a registry on loopback for as long as the block runs.
 
     Its login is new and random, since any user of the machine reaches loopback; only the daemon gets it.
+    To be entered in the main thread, which may still clean up after Ctrl-C.
 
     Args:
         intake: What takes the blobs.
@@ -79,6 +106,10 @@ def loopback_push(intake: Intake, services: Services) -> Iterator[LoopbackPush]:
     pushes = Pushes(intake, login)
     try:
         with LoopbackServer(pushes.serve) as server:
-            yield LoopbackPush(server, pushes, login, services)
+            push = LoopbackPush(server, pushes, login, services)
+            try:
+                yield push
+            finally:
+                push.remove_names()
     finally:
         pushes.abandon()

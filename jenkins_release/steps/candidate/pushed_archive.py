@@ -6,6 +6,7 @@ The daemon asks by digest for each layer before it reads it (ADR 37). The archiv
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
@@ -28,7 +29,7 @@ from jenkins_release.share.staging import Staging
 from jenkins_release.steps.candidate.known_layers import KnownLayers, Stretch
 from jenkins_release.steps.candidate.layer_reuse import NotReusable, ReusingWriter
 from jenkins_release.steps.candidate.loopback_names import repository_name
-from jenkins_release.steps.candidate.loopback_push import NotPushed, loopback_push
+from jenkins_release.steps.candidate.loopback_push import LoopbackPush, NotPushed, loopback_push
 from jenkins_release.steps.candidate.push_intake import PushIntake, TakenLayer
 from jenkins_release.steps.context.services import Services
 
@@ -43,11 +44,11 @@ class PushLimits:
 
     Attributes:
         layers: Layers that the daemon may send, and no more; None for any number.
-        seconds: Longest time; None for any.
+        seconds: Longest time; by default, any.
     """
 
     layers: int | None = None
-    seconds: float | None = None
+    seconds: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,7 @@ def write_pushed(
         stack.callback(pool.shutdown, cancel_futures=True)
         intake = PushIntake([image.config_digest for image in images], pool)
         stack.callback(intake.close)
+        registry = stack.enter_context(loopback_push(intake, services))
         with services.progress.task(f"export {path}") as task, staging.create(path) as writer:
             task.waits_for(services.share.name)
             reusing = ReusingWriter(writer, services.share)
@@ -113,7 +115,7 @@ def write_pushed(
                 composer.copy((diff_id for image in images for diff_id in image.diff_ids), known)
 
             def push() -> None:
-                pushed.extend(_push(images, known, intake, services, limits))
+                pushed.extend(_push(images, known, intake, registry, limits))
 
             map_parallel(_call, (copy, push), workers=2)
             found = composer.compose(pushed, intake)
@@ -129,38 +131,36 @@ def _push(
     images: Sequence[LocalImage],
     known: KnownLayers,
     intake: PushIntake,
-    services: Services,
+    registry: LoopbackPush,
     limits: PushLimits,
 ) -> list[_Image]:
-    begun = time.monotonic()
+    until = time.monotonic() + limits.seconds
 
     def check() -> None:
         if limits.layers is not None and intake.begun > limits.layers:
             raise NotPushed("the daemon has never pushed or pulled some of the layers that the share has")
-        if limits.seconds is not None and time.monotonic() - begun > limits.seconds:
+        if time.monotonic() >= until:
             raise NotPushed(f"the daemon has been pushing for more than {limits.seconds:.0f} s")
 
-    with loopback_push(intake, services) as registry:
+    def push(numbered: tuple[int, LocalImage]) -> _Image:
+        number, image = numbered
+        repository = repository_name(number)
+        target = registry.name(image.reference, repository)
+        for _ in range(2):
+            registry.push(target, check, until)
+            pushed, missing = _look(image, intake.manifests.get(repository), known, intake)
+            if not missing:
+                return pushed
+            # The daemon knows a layer by a digest that the share has not: it has to send it.
+            intake.require(missing)
+        raise IntegrityError(
+            f"the daemon does not send {len(missing)} layers of {image.reference}",
+            hint='set export.source to "save"',
+        )
 
-        def push(numbered: tuple[int, LocalImage]) -> _Image:
-            number, image = numbered
-            repository = repository_name(number)
-            with registry.named(image.reference, repository) as target:
-                for _ in range(2):
-                    registry.push(target, check)
-                    pushed, missing = _look(image, intake.manifests.get(repository), known, intake)
-                    if not missing:
-                        return pushed
-                    # The daemon knows a layer by a digest that the share has not: it has to send it.
-                    intake.require(missing)
-            raise IntegrityError(
-                f"the daemon does not send {len(missing)} layers of {image.reference}",
-                hint='set export.source to "save"',
-            )
-
-        first, *others = enumerate(images)
-        # Alone: afterwards, the daemon knows the layers that the others share with it.
-        return [push(first), *map_parallel(push, others, workers=_AT_ONCE)]
+    first, *others = enumerate(images)
+    # Alone: afterwards, the daemon knows the layers that the others share with it.
+    return [push(first), *map_parallel(push, others, workers=_AT_ONCE)]
 
 
 def _look(

@@ -6,6 +6,7 @@ goes nowhere; what counts is that the daemon compressed each layer once.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from dataclasses import dataclass
@@ -68,9 +69,10 @@ def warm_daemon(version: str, build: str, services: Services, *, seconds: float 
             hint="images with an archive are exported without one",
         )
     begun, nowhere = time.monotonic(), _Nowhere()
+    until = math.inf if seconds is None else begun + seconds
 
     def check() -> None:
-        if seconds is not None and time.monotonic() - begun > seconds:
+        if time.monotonic() > until:
             raise _TimeIsOver("")
 
     complete = True
@@ -79,8 +81,7 @@ def warm_daemon(version: str, build: str, services: Services, *, seconds: float 
             for number, reference in enumerate(references):
                 check()
                 services.retry(f"inspect {reference}", services.engine.inspect, reference)
-                with registry.named(reference, repository_name(number)) as target:
-                    registry.push(target, check)
+                registry.push(registry.name(reference, repository_name(number)), check, until)
     except _TimeIsOver:
         complete = False
     return WarmReport(references, nowhere.layers, nowhere.bytes, time.monotonic() - begun, complete)
