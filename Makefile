@@ -8,6 +8,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-dep
 GROOVY_LINT := build/groovy-lint/.installed
 S3RVER := build/s3rver/.installed
 SIGSTORE := build/sigstore-verify/.installed
+NEWER_DOCKER := build/newer-docker/.installed
 PYTEST_ARGS ?=
 ADVERSARY_ARGS ?=
 FAULTS_ARGS ?=
@@ -53,7 +54,7 @@ demo: machine-demo $(STAMP) $(SIGSTORE) ## Run a whole release for real on loopb
 	@SIGSTORE_MODULES=$(CURDIR)/$(dir $(SIGSTORE))node_modules $(BIN)/jenkins-release sandbox demo
 
 test: export PYTHONDONTWRITEBYTECODE := # what one process has compiled, the next ones need not
-test: machine-test $(STAMP) $(KERBEROS) $(GROOVY_LINT) $(S3RVER) $(SIGSTORE) ## Run the whole test suite against real Docker, Samba and registry
+test: machine-test $(STAMP) $(KERBEROS) $(GROOVY_LINT) $(S3RVER) $(SIGSTORE) $(NEWER_DOCKER) ## Run the whole test suite against real Docker, Samba and registry
 	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 test-all: ## Run the whole suite, with every case of which make test plays a part
@@ -82,7 +83,7 @@ lint: machine-lint $(STAMP) $(KERBEROS) $(GROOVY_LINT) ## Run the quality gate: 
 	@$(BIN)/ruff format --check . $(PROGRAMS)
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
-	@shellcheck scripts/check-machine scripts/debian-packages scripts/docker-daemon scripts/install-debian-packages scripts/test-jenkins scripts/write-constraints scripts/write-library-branch .ci/run
+	@shellcheck scripts/check-machine scripts/debian-packages scripts/docker-daemon scripts/install-debian-packages scripts/newer-docker scripts/test-jenkins scripts/write-constraints scripts/write-library-branch .ci/run
 	@shellcheck --shell=sh --external-sources jenkins_release/bundle/*.sh jenkins_release/bundle/lib/*.sh
 	@shellcheck --severity=warning tests/bundle/*.bats tests/bundle/helper.bash
 	@$(BIN)/python scripts/lint-groovy
@@ -93,6 +94,10 @@ build/%/.installed: scripts/%/package.json scripts/%/package-lock.json
 	@cp $^ $(@D)
 	@echo "Installing $* into $(@D)"
 	@cd $(@D) && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
+
+$(NEWER_DOCKER): scripts/newer-docker
+	@scripts/newer-docker $(@D)
 	@touch $@
 
 library: ## Put vars/ of main alone on the branch library, for Jenkins to check out

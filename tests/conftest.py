@@ -46,7 +46,17 @@ pytest_plugins = [
     "tests.fixtures.domain",
 ]
 
-_NEEDS_ROOT = frozenset({"customer_host", "docker", "place", "small_daemon", "unprivileged", "users_daemon"})
+_NEEDS_ROOT = frozenset(
+    {
+        "containerd_daemon",
+        "customer_host",
+        "docker",
+        "place",
+        "small_daemon",
+        "unprivileged",
+        "users_daemon",
+    }
+)
 """Fixtures that mount, become another user, or start a Docker daemon."""
 
 

@@ -12,12 +12,12 @@ import socketserver
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler
 from types import TracebackType
 from typing import Any
 
 from jenkins_release.base.errors import ConfigurationError
 from jenkins_release.base.waits import Stopped
+from jenkins_release.endpoint.plain_http import PlainHttpHandler
 
 LOOPBACK = "127.0.0.1"
 MAX_CONNECTIONS = 64
@@ -55,7 +55,7 @@ class Login:
         return scheme.lower() == "basic" and secrets.compare_digest(given.strip().encode(), expected.encode())
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(PlainHttpHandler):
     """Answers the requests of one connection; see :class:`LoopbackServer`."""
 
     protocol_version = "HTTP/1.1"

@@ -35,7 +35,7 @@ from jenkins_release.images.docker_client import (
 )
 from jenkins_release.images.docker_daemon import Daemon
 from jenkins_release.images.docker_load import load_archive
-from jenkins_release.images.docker_pull import pull_image
+from jenkins_release.images.docker_pull import pull_image, require_complete
 from jenkins_release.images.docker_save import save_images
 from jenkins_release.images.protocol import EngineInfo, LocalImage
 from jenkins_release.images.push_answer import push_error, read_push_answer
@@ -249,10 +249,12 @@ class DockerEngine:
             check: Called for each line of the answer; what it raises ends the pull.
 
         Raises:
-            PullRefused: The daemon could not pull it.
+            PullRefused: The daemon could not pull it, or did not fetch all of it.
             RemoteError: The daemon failed.
         """
         pull_image(self._client(streaming=True), repository, digest, login, check)
+        if not self._is_classic():
+            require_complete(self._client(), repository, digest)
 
     def push(
         self,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import grp
 import hashlib
+import json
 import os
 import signal
 import stat
@@ -43,14 +44,26 @@ class DockerDaemon(OneServer):
         insecure_registries: Registries that it may reach over plain HTTP, besides 127.0.0.0/8.
         own_network: Run in a separate network namespace (network_namespaces(7)), with a bridge for containers
             and published ports, like a separate host.
+        programs: Folder with ``dockerd``, and with what it starts if the installed programs are not to be
+            used; None for the installed ones.
+        containerd_store: Whether it keeps images in containerd's image store; None leaves that to the daemon.
+            Docker 24 is the first one that can.
     """
 
     def __init__(
-        self, folder: Path, *, insecure_registries: tuple[str, ...] = (), own_network: bool = False
+        self,
+        folder: Path,
+        *,
+        insecure_registries: tuple[str, ...] = (),
+        own_network: bool = False,
+        programs: Path | None = None,
+        containerd_store: bool | None = None,
     ) -> None:
         self.folder = folder.resolve()
         self._insecure_registries = insecure_registries
         self._own_network = own_network
+        self._programs = programs
+        self._containerd_store = containerd_store
         self._server = Server("dockerd", self.folder, root=True)
 
     @property
@@ -75,9 +88,8 @@ class DockerDaemon(OneServer):
             RemoteError: It did not start; the message has the end of its log.
         """
         self._make_runtime()
-        program = find_program("dockerd", "docker.io")
         command = [
-            program,
+            *self._program(),
             f"--data-root={self.folder / 'data'}",
             f"--exec-root={self._runtime / 'exec'}",
             f"--pidfile={self._daemon_pid_file}",
@@ -85,6 +97,10 @@ class DockerDaemon(OneServer):
             f"--group={grp.getgrgid(os.getegid()).gr_name}",
             "--ip6tables=false",
         ]
+        if self._containerd_store is not None:
+            settings = self.folder / "daemon.json"
+            settings.write_text(json.dumps({"features": {"containerd-snapshotter": self._containerd_store}}))
+            command.append(f"--config-file={settings}")
         command += [f"--insecure-registry={name}" for name in ("127.0.0.0/8", *self._insecure_registries)]
         if self._own_network:
             # Each program replaces the one before, so that the pid is the daemon's.
@@ -145,6 +161,13 @@ class DockerDaemon(OneServer):
     @property
     def _daemon_pid_file(self) -> Path:
         return self._runtime / "docker.pid"
+
+    def _program(self) -> list[str]:
+        if self._programs is None:
+            return [find_program("dockerd", "docker.io")]
+        # Not as the environment of the server: sudo would not hand it on.
+        path = f"{self._programs}:{os.environ.get('PATH', '')}:/usr/local/sbin:/usr/sbin:/sbin"
+        return ["env", f"PATH={path}", str(self._programs / "dockerd")]
 
     def _make_runtime(self) -> None:
         with contextlib.suppress(FileExistsError):

@@ -15,11 +15,11 @@ import socketserver
 import threading
 import time
 from collections.abc import Callable, Sequence
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from jenkins_release.endpoint.plain_http import PlainHttpHandler
 from jenkins_release.sandbox.aws.ecs_state import EcsState
 from jenkins_release.sandbox.aws.ssm_api import SsmState
 from jenkins_release.sandbox.ecr.faults import Faults, RequestLog
@@ -157,7 +157,7 @@ def boto_environment(endpoint: str, region: str, access_key: str, secret: str) -
     }
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(PlainHttpHandler):
     protocol_version = "HTTP/1.1"
     timeout = IDLE_S
     disable_nagle_algorithm = True

@@ -11,7 +11,14 @@ from jenkins_release.base.errors import ConfigurationError, IntegrityError
 from jenkins_release.base.progress import Task, telling_waits
 from jenkins_release.images.docker_pull import PullRefused
 from jenkins_release.oci.platforms import parse_platform
-from jenkins_release.records.candidate import CandidateImage, FileRecord, MultiPlatformRecord, PlatformRecord
+from jenkins_release.records.candidate import (
+    CandidateImage,
+    FileRecord,
+    ImageRecord,
+    ListedPlatform,
+    MultiPlatformRecord,
+    PlatformRecord,
+)
 from jenkins_release.records.receipt import ReceivedImage
 from jenkins_release.share.candidates import CandidateRef
 from jenkins_release.steps.candidate.archive_reader import check_manifests, verified_archive
@@ -19,6 +26,7 @@ from jenkins_release.steps.candidate.load_by_pull import pull_images
 from jenkins_release.steps.candidate.opened import OpenCandidate, check_sizes, open_candidate
 from jenkins_release.steps.candidate.platform_archive import platform_archive
 from jenkins_release.steps.candidate.receipt import write_receipt
+from jenkins_release.steps.candidate.served import manifest_of
 from jenkins_release.steps.context.services import Services
 
 _log = logging.getLogger(__name__)
@@ -151,14 +159,32 @@ def load_images(
         total = _by_archive(opened, images, chosen, services)
     for image in images:
         expected = chosen[image.name].config_digest
-        what = f"read the config digest of {image.reference}"
-        found = services.retry(what, services.engine.config_digest, image.reference)
+        found = _config_digest(image, chosen[image.name], services)
         if found != expected:
             raise IntegrityError(
                 f"image {image.reference} in the daemon: expected config digest {expected}, found {found}",
                 hint="another job loads or tags the same name on this machine at the same time",
             )
     return total
+
+
+def _config_digest(image: CandidateImage, part: PlatformRecord, services: Services) -> str:
+    """Return the config digest of an image in the daemon.
+
+    After a pull into containerd's store, the daemon's id is the digest of the manifest that was pulled, and
+    that names the config. Such an image cannot always be saved to look at its config: containerd does not
+    fetch layers that it has unpacked already, even if it no longer has their files.
+    """
+    if isinstance(part, ListedPlatform):
+        manifest = part.manifest.digest
+    else:
+        assert isinstance(image, ImageRecord)  # of one platform
+        manifest = manifest_of(image).digest
+    held = services.retry(f"inspect {image.reference}", services.engine.inspect, image.reference)
+    if held.image_id == manifest:
+        return part.config_digest
+    what = f"read the config digest of {image.reference}"
+    return services.retry(what, services.engine.config_digest, image.reference)
 
 
 def _by_pull(

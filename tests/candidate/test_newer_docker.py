@@ -1,0 +1,153 @@
+"""A newer Docker than Debian 12's, with each of its image stores: what agents and QA's machines have."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from jenkins_release.images import DockerEngine
+from jenkins_release.sandbox.dockerd import DockerDaemon
+from jenkins_release.sandbox.sample_images import build_images
+from jenkins_release.sandbox.sample_layout import PLATFORMS, write_layout
+from tests.candidate.test_load_by_pull import names
+from tests.candidate.test_serve import serving
+from tests.fixtures.docker import newer_daemon
+from tests.fixtures.release import BOTH_ENGINES, LAYERS, SERVICES, Product
+
+BASE, OWN = 2 << 20, 1 << 20
+CONTAINERD = pytest.mark.parametrize("newer", ["containerd"], indirect=True)
+"""Run a test with containerd's store only."""
+
+
+class Stores:
+    """The daemons, each started when the first test wants it."""
+
+    def __init__(self, request: pytest.FixtureRequest, stack: ExitStack) -> None:
+        self._request = request
+        self._stack = stack
+        self._engines: dict[str, DockerEngine] = {}
+
+    def engine(self, store: str) -> DockerEngine:
+        """Return an engine on the daemon with a store."""
+        if store not in self._engines:
+            self._engines[store] = self._stack.enter_context(DockerEngine(self._daemon(store).base_url))
+        return self._engines[store]
+
+    def _daemon(self, store: str) -> DockerDaemon:
+        if store == "containerd":
+            found: DockerDaemon = self._request.getfixturevalue("containerd_daemon")
+            return found
+        folder = self._request.getfixturevalue("tmp_path_factory").mktemp("newer")
+        return self._stack.enter_context(newer_daemon(folder, containerd_store=False))
+
+
+@pytest.fixture(scope="module")
+def stores(request: pytest.FixtureRequest) -> Iterator[Stores]:
+    with ExitStack() as stack:
+        yield Stores(request, stack)
+
+
+@pytest.fixture(params=["containerd", "classic"])
+def newer(request: pytest.FixtureRequest, stores: Stores, product: Product) -> Iterator[DockerEngine]:
+    """An engine on the daemon, which the product uses. It has build 61, and nothing else."""
+    engine = stores.engine(request.param)
+    product.environ["DOCKER_HOST"] = engine.url
+    build_images(engine, "8.1.0", "61", names=SERVICES, base_size=BASE, own_size=OWN)
+    yield engine
+    for name in names(engine):
+        engine.untag(name)
+
+
+def untag(engine: DockerEngine, build: str) -> None:
+    for name in SERVICES:
+        engine.untag(f"skydrm/{name}:8.1.0-{build}")
+
+
+def tags(engine: DockerEngine) -> set[str]:
+    return {name for name in names(engine) if "@" not in name}
+
+
+def docker(engine: DockerEngine, *words: str) -> str:
+    command = ["docker", "-H", engine.url, *words]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+@pytest.mark.parametrize("layers", ["gzip", "plain"])
+def test_save_and_load(product: Product, newer: DockerEngine, layers: str):
+    """Both ways of loading give what was saved."""
+    product.environ |= {LAYERS: layers, "JENKINS_RELEASE_EXPORT_SOURCE": "save"}
+    exported = product.export("61")
+    product.ok("candidate", "verify", "8.1.0/61")
+    before = tags(newer)
+    for way in ("pull", "load"):
+        untag(newer, "61")
+        product.environ["JENKINS_RELEASE_LOAD_SOURCE"] = way
+        loaded = product.ok("candidate", "load", "8.1.0/61")
+        assert [each["configDigest"] for each in loaded["images"]] == [
+            each["configDigest"] for each in exported["images"]
+        ]
+        assert tags(newer) == before
+        reference = exported["images"][0]["reference"]
+        assert docker(newer, "run", "--rm", "--network", "none", reference) == "SkyDRM rms 8.1.0\n"
+    assert newer.info().store in product.run("doctor").out
+
+
+@CONTAINERD
+def test_an_image_that_the_daemon_would_pull_in_part_is_loaded(product: Product, newer: DockerEngine):
+    """It has the base in another compression, and does not fetch ours (moby #49784)."""
+    product.export("61")
+    build_images(newer, "8.1.0", "62", names=SERVICES, base_size=BASE, own_size=OWN)
+    before = tags(newer)
+    untag(newer, "61")
+    refused = product.run("candidate", "load", "8.1.0/61", JENKINS_RELEASE_LOAD_SOURCE="pull")
+    assert refused.status == 5
+    assert "the image would be incomplete (moby #49784)" in refused.err
+    assert tags(newer) < before
+    product.ok("candidate", "load", "8.1.0/61")
+    assert tags(newer) == before
+
+
+@BOTH_ENGINES
+@CONTAINERD
+def test_promotion(product: Product, newer: DockerEngine):
+    product.export("61")
+    product.sign_off("8.1.0/61")
+    product.ok("promote", "run", "8.1.0/61")
+
+
+@CONTAINERD
+def test_serve(product: Product, newer: DockerEngine):
+    product.export("61")
+    untag(newer, "61")
+    with serving(product, ident="8.1.0/61") as served:
+        for image in served["images"]:
+            assert image["digest"] in docker(newer, "pull", image["reference"])
+
+
+@CONTAINERD
+def test_platforms(product: Product, newer: DockerEngine, tmp_path: Path):
+    """The index is carried as the daemon has it; QA loads the platform of its machine."""
+    archive = tmp_path / "built.tar"
+    write_layout(archive, "rms", "8.1.0", "63", base_size=BASE, own_size=OWN)
+    newer.load([archive.read_bytes()])
+    product.keep_images(1)
+    product.append(f"\n[export]\nplatforms = {json.dumps(PLATFORMS)}\n")
+    (image,) = product.export("63")["images"]
+    assert newer.inspect(image["reference"]).image_id == image["indexDigest"]
+    product.ok("candidate", "verify", "8.1.0/63")
+    untag(newer, "61")
+    for way in ("pull", "load"):
+        newer.untag(image["reference"])
+        product.environ["JENKINS_RELEASE_LOAD_SOURCE"] = way
+        product.ok("candidate", "load", "8.1.0/63")
+        assert (
+            docker(newer, "run", "--rm", "--network", "none", image["reference"])
+            == "SkyDRM rms-amd64 8.1.0\n"
+        )
+    product.sign_off("8.1.0/63")
+    product.ok("promote", "run", "8.1.0/63")
