@@ -74,6 +74,7 @@ class Setup:
         share: Location of the share, where it is not the sandbox's own.
         platforms: Platforms of the images, where they are several.
         archive: File in the bench's folder that holds the only image; empty for images of the daemon.
+        source: ``auto``, ``push`` or ``save``: how images leave the daemon for an export.
     """
 
     names: tuple[str, ...]
@@ -83,6 +84,7 @@ class Setup:
     share: str = ""
     platforms: tuple[str, ...] = ()
     archive: str = ""
+    source: str = "auto"
 
     @property
     def missing(self) -> str:
@@ -98,8 +100,9 @@ class Setup:
         archive = f'archive = "{self.archive}"\n' if self.archive else ""
         several = f"platforms = {json.dumps(self.platforms)}\n" if self.platforms else ""
         export = f'[export]\nlayers = "{self.layers}"\n' if _has_key("export", "layers") else ""
+        source = f'source = "{self.source}"\n' if self.source != "auto" else ""
         promote = f'[promote]\nengine = "{self.engine}"\n' if _has_key("promote", "engine") else ""
-        return f"{archive}{export}{several}{promote}"
+        return f"{archive}{export}{source}{several}{promote}"
 
 
 def fastest_engine() -> str:

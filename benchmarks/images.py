@@ -77,13 +77,13 @@ def five_images(salt: str, size: int, *, patch: int = 0, changed: float = 0.05) 
     """Return five images on one base of three layers, each with two layers of its own.
 
     The base has half of the bytes, the libraries of each image 9 %, its program 1 % by default. A patch has
-    other programs and all else the same: it changes 5 % of the bytes.
+    other programs, whatever their size, and all else the same.
 
     Args:
         salt: Tells them from other images.
-        size: Bytes of all layers, those of the base once.
+        size: Bytes of all layers, those of the base once, with programs of 5 %.
         patch: Number of the patch; 0 for the release before all patches.
-        changed: The part of the bytes that a patch changes.
+        changed: Bytes of all programs, as a part of ``size``.
     """
     shares = (25, 15, 10)
     base, start = [], 0
@@ -95,7 +95,7 @@ def five_images(salt: str, size: int, *, patch: int = 0, changed: float = 0.05) 
         libraries = Layer(f"{salt} {name}", size * 5 // 100, size * 4 // 100, start)
         part = int(size * changed / 10)
         program = Layer(f"{salt} {name} {patch}", part, part, start + libraries.files)
-        start += libraries.files + program.files
+        start += libraries.files
         images.append(Image(name, (*base, libraries, program)))
     return images
 

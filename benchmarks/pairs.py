@@ -32,6 +32,10 @@ class Rounds:
     runs: Mapping[str, tuple[Usage, ...]]
     busy: Mapping[str, tuple[float, ...]]
 
+    def with_ours(self, side: str) -> Rounds:
+        """Return the same rounds with another side of them as ours."""
+        return Rounds({**self.runs, OURS: self.runs[side]}, {**self.busy, OURS: self.busy[side]})
+
     def timing(self, side: str) -> Timing | None:
         """Return the times of a side; None for one that was not measured."""
         return Timing(tuple(usage.seconds for usage in self.runs[side])) if side in self.runs else None

@@ -5,18 +5,21 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from importlib.util import MAGIC_NUMBER, cache_from_source
 from pathlib import Path
 
 import jenkins_release
+from benchmarks.curve import PICTURE, draw_curve
+from benchmarks.groups import SLOW, USUAL
 from benchmarks.network import own_network
+from benchmarks.record import Record, runs_of
 from benchmarks.results import MIB, Row
 from jenkins_release.base.errors import ConfigurationError
 
-BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
-"""What is written by ``make bench`` stands between these lines of the document."""
+MARKS = {"measured": USUAL, "measured slowly": SLOW}
+"""What is written stands between two such lines of the document for each table: see :func:`marks`."""
 
 _HEADERS = ("what", "size", "ours s", "peer s", "ratio", "limit s", "peak MiB", "cpu s", "goal", "")
 
@@ -27,8 +30,12 @@ def table(rows: Sequence[Row]) -> str:
     widths = [max(len(line[column]) for line in cells) for column in range(len(_HEADERS))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in cells]
     lines.insert(1, "  ".join("-" * width for width in widths))
-    notes = [f"{row.name}: {text}" for row in rows for text in _legend(row)]
-    return "\n".join(line.rstrip() for line in [*lines, "", *notes]).rstrip()
+    notes: dict[str, list[str]] = {}
+    for row in rows:
+        for text in _legend(row):
+            notes.setdefault(text, []).append(row.name)
+    told = [f"{', '.join(names)}: {text}" for text, names in notes.items()]
+    return "\n".join(line.rstrip() for line in [*lines, "", *told]).rstrip()
 
 
 def machine(now: datetime) -> dict[str, str]:
@@ -52,22 +59,43 @@ def machine(now: datetime) -> dict[str, str]:
     }
 
 
-def update_document(path: Path, rows: Sequence[Row], facts: Mapping[str, str], command: str) -> None:
-    """Put the table and the machine between the two marks of a document.
+def marks(name: str) -> tuple[str, str]:
+    """Return the lines of a document between which a table stands."""
+    return f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+
+
+def update_document(path: Path, record: Record) -> None:
+    """Put both tables, and the runs that they are from, between their marks, and draw the picture.
 
     Raises:
         ConfigurationError: The document has no such marks.
     """
     text = path.read_text(encoding="utf-8")
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ConfigurationError(f"{path} has no lines {BEGIN} and {END} to write the table between")
-    about = "\n".join(f"- {name}: {value}" for name, value in facts.items())
-    block = f"\n`{command}`\n\n{about}\n\n```text\n{table(rows)}\n```\n"
+    for name, groups in MARKS.items():
+        begin, end = marks(name)
+        before, found, rest = text.partition(begin)
+        _, closed, after = rest.partition(end)
+        if not found or not closed:
+            raise ConfigurationError(f"{path} has no lines {begin} and {end} to write a table between")
+        text = f"{before}{begin}\n{_block({key: record[key] for key in groups if key in record})}{end}{after}"
     temporary = path.with_name(f".{path.name}.part")
-    temporary.write_text(f"{before}{BEGIN}{block}{END}{after}", encoding="utf-8")
+    temporary.write_text(text, encoding="utf-8")
     temporary.replace(path)
+    if "curve" in record:
+        draw_curve(record["curve"].rows, path.parent / PICTURE)
+
+
+def _block(record: Record) -> str:
+    runs = runs_of(record)
+    told = []
+    for number, run in enumerate(runs, 1):
+        names = [name for name, measured in record.items() if measured.run == run]
+        what = "" if len(runs) == 1 else f" ({', '.join(f'`{name}`' for name in names)})"
+        told.append(
+            f"{number}. `{run.command}`{what}: {', '.join(f'{k} {v}' for k, v in run.machine.items())}"
+        )
+    rows = [row for measured in record.values() for row in measured.rows]
+    return "\n".join([*told, "", "```text", table(rows), "```", ""]) if rows else ""
 
 
 def _cells(row: Row) -> tuple[str, ...]:

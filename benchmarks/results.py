@@ -11,7 +11,7 @@ from typing import Any
 from benchmarks.pairs import FLOOR, LIMIT, OURS, Rounds
 from benchmarks.timing import MIB, Timing
 
-__all__ = ["MIB", "Row", "Timing", "bound_row", "ratio_row", "write_results"]
+__all__ = ["MIB", "Row", "Timing", "bound_row", "ratio_row", "write_json", "write_results"]
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ class Row:
         peak_rss: Highest resident memory of our process, in bytes.
         cpu_s: Processor time of our process, median, in seconds.
         note: What else there is to say.
+        changed: Bytes that are new, where the row is a point of a curve.
     """
 
     name: str
@@ -45,6 +46,27 @@ class Row:
     peak_rss: int | None = None
     cpu_s: float | None = None
     note: str = ""
+    changed: int | None = None
+
+    @classmethod
+    def of_details(cls, found: Mapping[str, Any]) -> Row:
+        """Return the row that :meth:`details` told of."""
+        peak = found["peak_rss_mib"]
+        return cls(
+            found["name"],
+            found["bytes"],
+            found["goal"],
+            found["met"],
+            _timing(found["ours_runs_s"]),
+            found["peer"],
+            _timing(found["peer_runs_s"]),
+            found["limit"],
+            _timing(found["limit_runs_s"]),
+            None if peak is None else round(peak * MIB),
+            found["cpu_s"],
+            found["note"],
+            found["changed"],
+        )
 
     @property
     def ratio(self) -> float | None:
@@ -81,6 +103,7 @@ class Row:
             "limit_runs_s": _runs(self.limit_time),
             "cpu_s": None if self.cpu_s is None else round(self.cpu_s, 3),
             "note": self.note,
+            "changed": self.changed,
         }
 
 
@@ -96,6 +119,7 @@ def ratio_row(
     near_limit: float | None = None,
     floor: str = "",
     note: str = "",
+    changed: int | None = None,
 ) -> Row:
     """Return a row that compares us with a peer.
 
@@ -111,6 +135,7 @@ def ratio_row(
         floor: What the side ``floor`` does, where the rounds have one: all that the servers and the disk
             have to do, without what makes it safe.
         note: See :class:`Row`.
+        changed: See :class:`Row`.
     """
     ours, peer_time, limit_time = (_needed(rounds, OURS), _needed(rounds, peer), rounds.timing(LIMIT))
     met = peer_time.median >= goal * ours.median
@@ -125,7 +150,19 @@ def ratio_row(
         note = f"{note}; {times:.2f} x the floor of {floor_time} s: {floor}"
     note = "; ".join(filter(None, [note, rounds.load()]))
     return Row(
-        name, size, goal, met, ours, words, peer_time, limit, limit_time, rounds.peak_rss, rounds.cpu_s, note
+        name,
+        size,
+        goal,
+        met,
+        ours,
+        words,
+        peer_time,
+        limit,
+        limit_time,
+        rounds.peak_rss,
+        rounds.cpu_s,
+        note,
+        changed,
     )
 
 
@@ -147,12 +184,13 @@ def bound_row(name: str, size: int, bound_s: float, rounds: Rounds, *, note: str
 def write_results(path: Path, rows: Sequence[Row], facts: Mapping[str, str]) -> None:
     """Write ``{"results": [...]}``, and beside it ``NAME-details.json`` with the machine and every run."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    _write(path, {"results": [row.document() for row in rows]})
+    write_json(path, {"results": [row.document() for row in rows]})
     details = {"machine": dict(facts), "results": [row.details() for row in rows]}
-    _write(path.with_name(f"{path.stem}-details{path.suffix}"), details)
+    write_json(path.with_name(f"{path.stem}-details{path.suffix}"), details)
 
 
-def _write(path: Path, document: object) -> None:
+def write_json(path: Path, document: object) -> None:
+    """Write a document; whoever reads the file finds the one before or this one."""
     temporary = path.with_name(f".{path.name}.part")
     temporary.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     temporary.replace(path)
@@ -167,6 +205,10 @@ def _needed(rounds: Rounds, side: str) -> Timing:
 
 def _median(timing: Timing | None) -> float | None:
     return None if timing is None else round(timing.median, 3)
+
+
+def _timing(runs: Sequence[float] | None) -> Timing | None:
+    return None if runs is None else Timing(tuple(runs))
 
 
 def _runs(timing: Timing | None) -> list[float] | None:

@@ -12,14 +12,22 @@ from benchmarks.bench import Bench
 from benchmarks.groups.commands import board_500_10ms, list_500_10ms, plan_40_20ms, start
 from benchmarks.groups.export import export_five, export_one, export_patch
 from benchmarks.groups.memory import peak_memory
-from benchmarks.groups.patch import export_patch_warm, load_patch
+from benchmarks.groups.patch import (
+    curve,
+    export_patch_large,
+    export_patch_warm,
+    load_patch,
+    load_patch_large,
+)
 from benchmarks.groups.platforms import platforms
 from benchmarks.groups.promote import promote_again, promote_gzip, promote_patch, promote_plain
 from benchmarks.groups.smb import smb_get, smb_get_10ms, smb_put, smb_put_10ms
 from benchmarks.groups.ways import release
 from benchmarks.results import Row
 
-GROUPS: dict[str, Callable[[Bench], Iterator[Row]]] = {
+Group = Callable[[Bench], Iterator[Row]]
+
+USUAL: dict[str, Group] = {
     "start": start,
     "list-500-10ms": list_500_10ms,
     "board-500-10ms": board_500_10ms,
@@ -33,14 +41,22 @@ GROUPS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "export-patch": export_patch,
     "export-patch-warm": export_patch_warm,
     "load-patch": load_patch,
-    "promote-plain": promote_plain,
     "promote-gzip": promote_gzip,
     "promote-patch": promote_patch,
     "promote-again": promote_again,
     "platforms": platforms,
+}
+"""Measured without being asked for: less than half an hour in all."""
+SLOW: dict[str, Group] = {
+    "export-patch-large": export_patch_large,
+    "load-patch-large": load_patch_large,
+    "curve": curve,
+    "promote-plain": promote_plain,
     "release": release,
     "peak-memory": peak_memory,
 }
+"""Measured with ``--full``, or by name."""
+GROUPS = {**USUAL, **SLOW}
 
 
 def group_of(name: str) -> str | None:

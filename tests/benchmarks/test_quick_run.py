@@ -17,14 +17,15 @@ from benchmarks.__main__ import main
 from benchmarks.child import Usage, run_child
 from benchmarks.groups import GROUPS, group_of
 from benchmarks.pairs import Rounds, take_turns
-from benchmarks.report import BEGIN, END, update_document
-from benchmarks.results import MIB, Row, ratio_row
+from benchmarks.record import read_record
+from benchmarks.results import MIB, ratio_row
 from benchmarks.timing import busy_share, processor_times
-from jenkins_release.base.errors import ConfigurationError, RemoteError
+from jenkins_release.base.errors import RemoteError
 from jenkins_release.sandbox.stack import Sandbox
 
 ROOT = Path(__file__).parents[2]
 KEYS = ["name", "ours_s", "peer", "peer_s", "ratio", "goal", "limit_s", "peak_rss_mib"]
+CURVE = ("0.1", "1", "5", "10", "20", "50")
 COMMANDS = ("export", "verify", "load", "promote")
 ALL = os.environ.get("BENCH") == "all"
 """Whether every group is run: ``BENCH=all make test PYTEST_ARGS=tests/benchmarks``."""
@@ -49,10 +50,11 @@ def rows_of(group: str, ways: list[str]) -> list[str]:
         "promote-gzip": _promotions("promote-gzip") if gzip else [],
         "promote-patch": [f"promote-patch-{peer}" for peer in ("docker", "skopeo")],
         "platforms": ["platforms-export-script", "platforms-promote-skopeo"],
-        **{
-            f"{name}-patch{warm}": [f"{name}-patch{warm}{end}" for end in ("", "-0.1", "-large")]
-            for name, warm in (("export", "-warm"), ("load", ""))
-        },
+        "export-patch-warm": [f"export-patch-warm{end}" for end in ("", "-0.1", "-saved")],
+        "export-patch-large": [f"export-patch-large{end}" for end in ("", "-5", "-0.1", "-saved")],
+        "load-patch": [f"load-patch{end}" for end in ("", "-0.1", "-1gbit", "-cold")],
+        "load-patch-large": [f"load-patch-large{end}" for end in ("", "-5", "-0.1", "-1gbit", "-cold")],
+        "curve": [f"curve-{way}-{part}" for way in ("export", "load") for part in CURVE],
         "promote-again": [f"promote-again-{peer}" for peer in ("docker", "skopeo")],
         "release": [f"{name}{line}" for name in releases for line in ("", "-1gbit")],
         "peak-memory": [
@@ -92,7 +94,7 @@ def test_quick_run_measures_every_row(tmp_path: Path, sandbox: Sandbox) -> None:
     disks = [f"local-disk-{command}-{way}" for command in COMMANDS for way in ways if "peak-memory" in groups]
     assert {*rows} == {*disks, *(name for group in groups for name in rows_of(group, ways))}
     for name, row in rows.items():
-        if name.startswith(("smb-", "export-", "load-", "promote-", "platforms-")):
+        if name.startswith(("smb-", "export-", "load-", "curve-", "promote-", "platforms-")):
             _check_pair(row)
         elif name.endswith("-growth"):
             assert "MiB from the small" in details[name]["note"]
@@ -106,6 +108,7 @@ def test_quick_run_measures_every_row(tmp_path: Path, sandbox: Sandbox) -> None:
         assert f"\n{name}  " in f"\n{done.stdout}"
         assert f"\n{name}  " in document.read_text()
         assert group_of(name) in groups or name.startswith("local-disk-")
+    assert {*read_record(document.with_suffix(".json"))} == {*groups}
     assert not list((tmp_path / "work").iterdir())
     assert all(sandbox.servers().values())
 
@@ -241,12 +244,3 @@ def test_sides_take_turns_and_another_one_begins_each_round() -> None:
     }
     take_turns(3, sides)
     assert order == ["ours", "docker", "skopeo", "docker", "skopeo", "ours", "skopeo", "ours", "docker"]
-
-
-def test_document_without_marks_is_left_alone(tmp_path: Path) -> None:
-    """The table is only written where it belongs."""
-    document = tmp_path / "page.md"
-    document.write_text(f"# Performance\n{END}\n{BEGIN}\n")
-    with pytest.raises(ConfigurationError, match="has no lines"):
-        update_document(document, [Row("x", 1, "g", True)], {}, "make bench")
-    assert document.read_text() == f"# Performance\n{END}\n{BEGIN}\n"
