@@ -60,7 +60,9 @@ class Pulls:
         path = unquote(urlsplit(handler.path).path)
         if self._login is not None and not self._login.opens(handler.headers.get("Authorization", "")):
             refuse(handler, 401, "UNAUTHORIZED", "this registry requires a login")
-        elif handler.command not in {"GET", "HEAD"}:
+            return
+        handler.admit()
+        if handler.command not in {"GET", "HEAD"}:
             refuse(handler, 405, "UNSUPPORTED", "this registry can only be read")
         elif path in {"/v2", "/v2/"}:
             send(handler, b"{}")

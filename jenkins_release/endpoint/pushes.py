@@ -67,6 +67,7 @@ class Pushes:
         if not self._login.opens(handler.headers.get("Authorization", "")):
             refuse(handler, 401, "UNAUTHORIZED", "this registry requires a login")
             return
+        handler.admit()
         try:
             self._serve(handler)
         except BrokenBody as error:

@@ -20,8 +20,8 @@ from jenkins_release.base.waits import Stopped
 from jenkins_release.endpoint.plain_http import PlainHttpHandler
 
 LOOPBACK = "127.0.0.1"
-MAX_CONNECTIONS = 64
-"""Maximum concurrent connections; more are closed at once."""
+MAX_CONNECTIONS = 256
+"""Maximum concurrent connections."""
 IDLE_S = 60.0
 """Seconds without a byte after which a connection is closed."""
 _POLL_S = 0.05
@@ -62,6 +62,13 @@ class Handler(PlainHttpHandler):
     timeout = IDLE_S
     disable_nagle_algorithm = True
     server: _Server
+
+    def admit(self) -> None:
+        """Keep the connection: its client may make requests.
+
+        Any user of the machine can open connections. If there are too many, one is closed that is not kept.
+        """
+        self.server.admit(self.connection)
 
     def answer(self) -> None:
         """Answer one request, unless the client may not make it."""
@@ -135,25 +142,40 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
 
     def __init__(self, address: tuple[str, int], serve: Callable[[Handler], None]) -> None:
         self.serve = serve
-        self._open: set[socket.socket] = set()
+        self._open: dict[socket.socket, bool] = {}
+        """The connections, oldest first, and whether they are kept."""
         self._lock = threading.Lock()
         self._ended = threading.Condition(self._lock)
         super().__init__(address, Handler)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         with self._lock:
-            taken = len(self._open) < MAX_CONNECTIONS
+            taken, closed = True, None
+            if len(self._open) >= MAX_CONNECTIONS:
+                closed = next((each for each, kept in self._open.items() if not kept), None)
+                taken = closed is not None
+            if closed is not None:
+                del self._open[closed]
+                # Its thread closes it.
+                with contextlib.suppress(OSError):
+                    closed.shutdown(socket.SHUT_RDWR)
             if taken:
-                self._open.add(request)
+                self._open[request] = False
         if taken:
             super().process_request(request, client_address)
         else:
             super().shutdown_request(request)
 
+    def admit(self, request: socket.socket) -> None:
+        """Keep a connection."""
+        with self._lock:
+            if request in self._open:
+                self._open[request] = True
+
     def shutdown_request(self, request: Any) -> None:
         super().shutdown_request(request)
         with self._ended:
-            self._open.discard(request)
+            self._open.pop(request, None)
             self._ended.notify_all()
 
     def end(self) -> None:

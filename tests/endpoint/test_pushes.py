@@ -19,6 +19,7 @@ from jenkins_release.endpoint.pushes import Pushes
 from jenkins_release.endpoint.server import MAX_CONNECTIONS, Login, LoopbackServer
 from jenkins_release.oci.manifests import DOCKER_MANIFEST, sha256_digest
 from jenkins_release.steps.candidate.push_intake import PushIntake
+from tests.fixtures.share import eventually
 
 LOGIN = Login.new()
 UPLOADS = "/v2/jenkins-release/0/blobs/uploads/"
@@ -188,16 +189,27 @@ def test_a_body_that_is_not_framed_is_forgotten(client: Client, framing: bytes):
     assert client.ask("GET", location)[0] == 404
 
 
-def test_more_connections_than_a_daemon_has_are_closed(client: Client):
+def test_connections_of_somebody_else_do_not_hold_up_the_daemon(client: Client):
+    """The oldest ones that did not log in are closed; a layer that is on its way goes on."""
     host, _, port = client.host.partition(":")
+    login = b64encode(f"{LOGIN.username}:{LOGIN.password}".encode()).decode()
+    head = f"PATCH {client.begin()} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Basic {login}\r\n"
     with contextlib.ExitStack() as stack:
-        held = [
-            stack.enter_context(socket.create_connection((host, int(port)), 30))
-            for _ in range(MAX_CONNECTIONS + 1)
-        ]
-        assert held[-1].recv(1) == b""
-    status, _, _ = client.ask("GET", "/v2/")
-    assert status == 200
+
+        def connect() -> socket.socket:
+            return stack.enter_context(socket.create_connection((host, int(port)), 30))
+
+        daemon = connect()
+        daemon.sendall(f"{head}Content-Length: 5\r\n\r\n\x1f\x8b".encode("latin-1"))
+        # Its request is being answered before the others come.
+        assert eventually(lambda: client.intake.begun == 1)
+        held = [connect() for _ in range(MAX_CONNECTIONS * 4)]
+        for each in held[::2]:
+            each.sendall(b"GET /v2/ HTTP/1.1\r\nHost: 127.0.0.1\r\nSlow: ")
+        assert client.ask("GET", "/v2/")[0] == 200
+        assert held[0].recv(1) == b""
+        daemon.sendall(b"\x08\0\0")
+        assert daemon.recv(1 << 16).startswith(b"HTTP/1.1 202 ")
 
 
 def test_a_client_that_speaks_tls_is_told_that_this_is_http(client: Client):
