@@ -210,18 +210,27 @@ class Bench:
 
     @contextlib.contextmanager
     def gigabit(self) -> Iterator[tuple[int, str]]:
-        """Put a line of 1 Gbit/s before share and registry for the length of the block.
+        """Put a line of 1 Gbit/s before share and registry, see :meth:`line`."""
+        with self.line(1) as found:
+            yield found
+
+    @contextlib.contextmanager
+    def line(self, gigabits: int) -> Iterator[tuple[int, str]]:
+        """Put a line before share and registry for the length of the block.
+
+        Args:
+            gigabits: Its rate, in Gbit/s.
 
         Yields:
             The port of the SMB server, and what made the line, in words.
         """
-        samba, ecr = self.stack.samba.port, self.stack.ecr.port
+        samba, ecr, rate = self.stack.samba.port, self.stack.ecr.port, gigabits * GIGABIT
         if own_network():
-            with shaped([samba, ecr], GIGABIT):
-                yield samba, "1 Gbit/s to share and registry: tc-htb in a network namespace"
+            with shaped([samba, ecr], rate):
+                yield samba, f"{gigabits} Gbit/s to share and registry: tc-htb in a network namespace"
             return
-        with slow_line(samba, rate=GIGABIT) as port:
-            yield port, "1 Gbit/s to the share only: a relay, since tc could not be used"
+        with slow_line(samba, rate=rate) as port:
+            yield port, f"{gigabits} Gbit/s to the share only: a relay, since tc could not be used"
 
     def location(self, port: int) -> str:
         """Return the share behind another port than the server's own."""
@@ -233,8 +242,11 @@ class Bench:
         Raises:
             RemoteError: It did not end with status 0.
         """
-        found = {**self._environ(setup), **(environ or {})}
-        return run_child([sys.executable, "-m", "jenkins_release", *words], found, self.folder)
+        return self.run(setup, [sys.executable, "-m", "jenkins_release", *words], environ or {})
+
+    def run(self, setup: Setup, command: Sequence[str], environ: Mapping[str, str]) -> Usage:
+        """Run a command with the environment of our command line, as :meth:`cli` does."""
+        return run_child(command, {**self._environ(setup), **environ}, self.folder)
 
     def _environ(self, setup: Setup) -> dict[str, str]:
         return {**self.environ, "JENKINS_RELEASE_CONFIG": str(self.config(setup))}

@@ -12,6 +12,7 @@ from benchmarks.bench import Bench
 from benchmarks.groups.commands import board_500_10ms, list_500_10ms, plan_40_20ms, start
 from benchmarks.groups.export import export_five, export_one, export_patch
 from benchmarks.groups.memory import peak_memory
+from benchmarks.groups.packed import packed, packed_1gbit, packed_10gbit, packed_slow
 from benchmarks.groups.patch import (
     curve,
     export_patch_large,
@@ -54,6 +55,10 @@ SLOW: dict[str, Group] = {
     "promote-plain": promote_plain,
     "release": release,
     "peak-memory": peak_memory,
+    "packed": packed,
+    "packed-10gbit": packed_10gbit,
+    "packed-1gbit": packed_1gbit,
+    "packed-slow": packed_slow,
 }
 """Measured with ``--full``, or by name."""
 GROUPS = {**USUAL, **SLOW}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import sys
 from collections.abc import Iterator
@@ -45,17 +46,26 @@ def board_500_10ms(bench: Bench) -> Iterator[Row]:
 
 
 def _over_500(bench: Bench, name: str, goal_s: float, *words: str) -> Iterator[Row]:
+    with candidates(bench) as (written, names):
+        bench.say(f"{name}: {written} candidates")
+        with slow_line(bench.stack.samba.port, round_trip_s=SHARE_ROUND_TRIP_S) as port:
+            setup = Setup(names, share=bench.location(port))
+            sides = {OURS: lambda _: bench.cli(setup, *words)}
+            rounds = take_turns(bench.scale.repetitions, sides)
+    note = f"{written} candidates of 4 images, each attested, each fifth signed off; encrypted"
+    yield bound_row(name, 0, goal_s, rounds, note=note)
+
+
+@contextlib.contextmanager
+def candidates(bench: Bench) -> Iterator[tuple[int, tuple[str, ...]]]:
+    """Have 500 candidates on the share for the length of the block; yields their number and images."""
     builds = bench.scale.count(CANDIDATES) // VERSIONS or 1
     names = ("rms", "viewer", "router", "dbmigrate")
     written = _write(bench, VERSIONS, builds, names)
-    bench.say(f"{name}: {written} candidates")
-    with slow_line(bench.stack.samba.port, round_trip_s=SHARE_ROUND_TRIP_S) as port:
-        setup = Setup(names, share=bench.location(port))
-        sides = {OURS: lambda _: bench.cli(setup, *words)}
-        rounds = take_turns(bench.scale.repetitions, sides)
-    _remove(bench)
-    note = f"{written} candidates of 4 images, each attested, each fifth signed off; encrypted"
-    yield bound_row(name, 0, goal_s, rounds, note=note)
+    try:
+        yield written, names
+    finally:
+        _remove(bench)
 
 
 def plan_40_20ms(bench: Bench) -> Iterator[Row]:
