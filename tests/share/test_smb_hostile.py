@@ -11,10 +11,11 @@ import pytest
 from jenkins_release.base.errors import ReleaseError, RemoteError
 from jenkins_release.sandbox.samba import SambaServer
 from jenkins_release.share import SmbShare
+from jenkins_release.share.smb.wire import SmbWire
 from tests.fixtures.liar import Forge, Liar, number
 from tests.fixtures.share import OpenSmb, Tap
 
-READ, WRITE = 8, 9
+CLOSE, READ, WRITE, QUERY_DIRECTORY = 6, 8, 9, 14
 SIZE = 5_000_000
 
 
@@ -113,6 +114,94 @@ class TestReading:
             b"".join(share.read("file"))
 
 
+LIES_ABOUT_HEADS: dict[str, tuple[Forge, str]] = {
+    "data inside the header": (lambda m: number(m, 66, 1, 10), "malformed"),
+    "data beyond its end": (lambda m: number(m, 66, 1, 255), "announces"),
+    "announces more than it has": (lambda m: m[:-1000], "announces"),
+    "more data than asked for": (
+        lambda m: number(m, 68, 4, 70_000)[:80] + bytes(70_000),
+        "expected at most 65536",
+    ),
+    "nothing after its header": (lambda m: m[:64], "READ response has"),
+    "the answer of a WRITE": (lambda m: number(m, 12, 2, WRITE), "command 9"),
+}
+_FIRST = 72
+"""Where the entries of a folder begin in an answer."""
+LIES_ABOUT_FOLDERS: dict[str, tuple[Forge, str]] = {
+    "entries inside the header": (lambda m: number(m, 66, 2, 10), "malformed"),
+    "entries beyond its end": (lambda m: number(m, 66, 2, 60_000), "announces"),
+    "announces more than it has": (lambda m: number(m, 68, 4, 60_000), "announces"),
+    "nothing after its header": (lambda m: m[:64], "listing"),
+    "an entry inside the one before": (lambda m: number(m, _FIRST, 4, 8), "entry of a folder"),
+    "an entry beyond the last": (lambda m: number(m, _FIRST, 4, 1 << 20), "entry of a folder"),
+    "a name beyond its end": (lambda m: number(m, _FIRST + 60, 4, 1 << 20), "entry of a folder"),
+    "a name inside the next entry": (lambda m: number(m, _FIRST + 60, 4, 60), "entry of a folder"),
+    "half a character": (lambda m: number(m, _FIRST + 60, 4, 1), "entry of a folder"),
+    "the answer of a CLOSE": (lambda m: number(m, 12, 2, CLOSE), "command 6"),
+}
+
+
+class TestCompounds:
+    """Answers to several requests in one packet, as a listing makes them."""
+
+    @pytest.mark.parametrize("lie", LIES_ABOUT_HEADS)
+    def test_a_lie_about_a_small_file_is_an_error(self, share: SmbShare, liar: Liar, lie: str) -> None:
+        """Never bytes that the file has not."""
+        forge, message = LIES_ABOUT_HEADS[lie]
+        liar.lie(READ, forge)
+        with pytest.raises(RemoteError, match=message):
+            share.read_heads(["file"])
+        assert liar.lies
+
+    @pytest.mark.parametrize("lie", LIES_ABOUT_FOLDERS)
+    def test_a_lie_about_a_folder_is_an_error(self, share: SmbShare, liar: Liar, lie: str) -> None:
+        """Never a name that the folder has not, asked for among others or alone."""
+        forge, message = LIES_ABOUT_FOLDERS[lie]
+        liar.lie(QUERY_DIRECTORY, forge)
+        for ask in (lambda: share.list_each([""]), lambda: share.list("")):
+            with pytest.raises(RemoteError, match=message):
+                ask()
+        assert liar.lies == 2
+
+    def test_a_listing_without_end(self, share: SmbShare, liar: Liar) -> None:
+        """The server names the folder itself again and again: that ends, too."""
+        kept: list[bytearray] = []
+
+        def again(message: bytearray) -> bytearray:
+            if not kept:
+                kept.append(bytearray(message))
+                return message
+            number(message, 8, 4, 0)
+            itself = number(kept[0][:138], 72, 4, 0)
+            return message[:64] + number(number(itself, 68, 4, 66), 132, 4, 2)[64:]
+
+        liar.lie(QUERY_DIRECTORY, again, errors=True)
+        with pytest.raises(RemoteError, match="has no entry"):
+            share.list("")
+
+    def test_a_file_of_fewer_bytes_is_no_lie(self, share: SmbShare, liar: Liar) -> None:
+        """What is asked for is the most that is wanted."""
+        liar.lie(READ, lambda m: number(m, 68, 4, 10)[:90])
+        (head,) = share.read_heads(["file"])
+        assert isinstance(head, bytes)
+        assert len(head) == 10
+
+
+def test_a_packet_is_bounded_whatever_the_server_announces() -> None:
+    """At the size that a packet over TCP has at most (MS-SMB2 section 2.1)."""
+    wire = SmbWire("127.0.0.1", 445, 1.0)
+    assert wire.largest_packet() == 1 << 20
+    wire.max_read_size = wire.max_transact_size = 0xFFFFFFFF
+    assert wire.largest_packet() == (1 << 24) - 1
+
+
+def test_an_answer_of_another_kind(share: SmbShare, liar: Liar) -> None:
+    """Not read as if it was one to what was asked for."""
+    liar.lie(CLOSE, lambda m: number(m, 12, 2, WRITE))
+    with pytest.raises(RemoteError, match="answered with command 9"):
+        share.stat("file")
+
+
 class TestWriting:
     @pytest.mark.parametrize(
         ("forge", "message"),
@@ -155,6 +244,19 @@ class TestEncrypted:
         opened = open_smb(samba, "data", smb_folder.name, port=tap.port, timeout_s=3.0)
         opened.list("")
         return opened
+
+    def test_a_changed_answer_of_the_library(self, sealed: SmbShare, tap: Tap) -> None:
+        """Whose error says nothing."""
+        tap.change = lambda each: [each[:-1] + bytes([each[-1] ^ 1])]
+        with pytest.raises(RemoteError, match="authentication tag"):
+            sealed.stat("file")
+
+    def test_an_answer_again(self, sealed: SmbShare, tap: Tap) -> None:
+        """It is to a request that is not under way any more, and changes nothing."""
+        tap.change = lambda each: [each, each]
+        with pytest.raises(RemoteError, match="that was not made"):
+            for _ in range(20):
+                assert sealed.stat("file").size == SIZE
 
     @pytest.mark.parametrize(
         ("change", "message"),

@@ -8,7 +8,7 @@ import types
 
 import pytest
 from smbprotocol.connection import Connection
-from smbprotocol.header import Commands, Smb2Flags, SMB2HeaderRequest
+from smbprotocol.header import Commands, Smb2Flags, SMB2HeaderRequest, SMB2HeaderResponse
 from smbprotocol.open import (
     CreateDisposition,
     CreateOptions,
@@ -267,17 +267,24 @@ class TestCompounds:
             messages.parse_compound(self.packet(following, 0))
 
     @pytest.mark.parametrize(
-        ("command", "flags"),
-        [(messages.WRITE, messages.FLAG_ANSWER), (messages.READ, 0)],
-        ids=["other", "request"],
+        ("command", "flags", "session"),
+        [(messages.WRITE, messages.FLAG_ANSWER, 7), (messages.READ, 0, 7), (messages.READ, 1, 8)],
+        ids=["other", "request", "session"],
     )
-    def test_an_answer_to_something_else_is_refused(self, command: int, flags: int) -> None:
-        """A request is answered by its own kind, and not by a request."""
+    def test_an_answer_to_something_else_is_refused(self, command: int, flags: int, session: int) -> None:
+        """A request is answered by its own kind, not by a request, and in its session."""
         request = RelatedRequest(5, messages.READ, 7)
-        header = messages.MessageHeader(0, command, 1, flags, 0, 5, 7)
+        header = messages.MessageHeader(0, command, 1, flags, 0, 5, session)
         with pytest.raises(ValueError, match="request 5"):
             request.settle(header, bytes(72))
         assert not request.response_event.is_set()
+        theirs = SMB2HeaderResponse()
+        theirs.unpack(
+            messages.request_header(command, 5, session, 1, charge=1, wanted=1, signed=False, flags=flags)
+        )
+        request.response = theirs
+        with pytest.raises(ValueError, match="request 5"):
+            request.taken()
 
     def test_an_interim_answer_is_no_answer(self) -> None:
         """The wait goes on, and the id by which the request can be cancelled is known."""

@@ -7,9 +7,8 @@ for each.
 
 from __future__ import annotations
 
-import struct
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -30,8 +29,8 @@ from jenkins_release.share.smb.connection import (
     SmbConnection,
 )
 from jenkins_release.share.smb.errors import connection_survives, translate
-from jenkins_release.share.smb.files import entry_of, list_folder
-from jenkins_release.share.smb.packed.messages import CREATE, HEADER, create_body
+from jenkins_release.share.smb.files import entries_of, list_folder
+from jenkins_release.share.smb.packed.messages import CREATE, create_body, listing, read_data
 from jenkins_release.share.smb.packed.related import Answer, Body, RelatedRequest
 
 T = TypeVar("T")
@@ -42,10 +41,6 @@ _CREDITS = 4
 """Credits that a message uses: one for each request in it."""
 _SPARE = 1
 """Credits left unused, for an echo of the receiving thread."""
-_ENTRY = struct.Struct("<II8x8xQ8xQ8xII")
-"""MS-FSCC section 2.4.10 up to the name: next, index, last write, end of file, attributes, name length."""
-_EPOCH_US = 11_644_473_600_000_000
-"""Microseconds from 1601, where the server's times begin (MS-DTYP section 2.3.3), to 1970."""
 
 
 def read_heads(connection: SmbConnection, paths: Sequence[str]) -> list[bytes | RemoteError]:
@@ -64,9 +59,7 @@ def read_heads(connection: SmbConnection, paths: Sequence[str]) -> list[bytes | 
         if _status(answers[0]) == NtStatus.STATUS_END_OF_FILE:
             return b""
         _raise_first(*answers)
-        body = answers[0].body
-        start, length = body[2] - HEADER, int.from_bytes(body[4:8], "little")
-        return bytes(body[start : start + length])
+        return read_data(answers[0].body, HEAD)
 
     bodies = [connection.wire.body_of(each) for each in (read, close)]
     post = partial(_post, connection, bodies, SHARE_READ, A_FILE)
@@ -93,10 +86,7 @@ def list_folders(connection: SmbConnection, paths: Sequence[str]) -> list[list[E
         if _status(second) not in _NO_MORE:
             _raise_first(second)
             return None
-        body = first.body
-        start, length = int.from_bytes(body[2:4], "little") - HEADER, int.from_bytes(body[4:8], "little")
-        found = [entry for entry in _entries(body[start : start + length]) if entry.name not in {".", ".."}]
-        return sorted(found, key=lambda entry: entry.name)
+        return sorted(entries_of(listing(first.body, HEAD)), key=lambda entry: entry.name)
 
     bodies = [connection.wire.body_of(each) for each in (query, query, close)]
     post = partial(_post, connection, bodies, SHARE_ALL, A_FOLDER)
@@ -213,13 +203,3 @@ def _raise_first(*answers: Any) -> None:
 
 def _status(answer: Any) -> int:
     return int(answer.status)
-
-
-def _entries(data: bytes) -> Iterator[Entry]:
-    offset, following = 0, 1
-    while data and following:
-        following, _, written, size, attributes, length = _ENTRY.unpack_from(data, offset)
-        start = offset + _ENTRY.size
-        name = data[start : start + length].decode("utf-16-le")
-        yield entry_of(name, attributes, size, (written // 10 - _EPOCH_US) / 1e6)
-        offset += following

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import struct
+from collections.abc import Iterator, Sequence
 
 from smbprotocol.exceptions import (
     AccessDenied,
@@ -40,9 +41,14 @@ from jenkins_release.share.smb.connection import (
     deletion,
 )
 from jenkins_release.share.smb.errors import connection_survives, refused_name, status_text
+from jenkins_release.share.smb.packed.messages import listing
 
 _LISTING = 1024 * 1024
 """Size of an answer with folder entries, so that a typical folder takes one query."""
+_ENTRY = struct.Struct("<II8x8xQ8xQ8xII")
+"""MS-FSCC section 2.4.10 up to the name: next, index, last write, end of file, attributes, name length."""
+_EPOCH_US = 11_644_473_600_000_000
+"""Microseconds from 1601, where the server's times begin (MS-DTYP section 2.3.3), to 1970."""
 _CREDIT_SIZE = 65536
 _MOST_HELD = 5
 _MOST_ASKED = 1000
@@ -62,19 +68,17 @@ def list_folder(connection: SmbConnection, path: str, *, bounded: bool = True) -
         wire = connection.wire
         room = min(_LISTING, wire.max_transact_size, max(1, wire.available_credits() - 1) * _CREDIT_SIZE)
         while True:
+            query, _ = handle.query_directory(
+                "*", FileInformationClass.FILE_DIRECTORY_INFORMATION, max_output=room, send=False
+            )
             try:
-                rows = handle.query_directory(
-                    "*", FileInformationClass.FILE_DIRECTORY_INFORMATION, max_output=room
-                )
+                answer = wire.receive(connection.send(query))
             except (NoMoreFiles, NoSuchFile):
                 break
-            for row in rows:
-                name = row["file_name"].get_value().decode("utf-16-le")
-                if name not in {".", ".."}:
-                    attributes = row["file_attributes"].get_value()
-                    size = row["end_of_file"].get_value()
-                    written = row["last_write_time"].get_value().timestamp()
-                    found.append(entry_of(name, attributes, size, written))
+            rows = [*entries_of(listing(answer["data"].get_value(), room))]
+            if found and not rows:
+                raise ValueError("another answer to a listing has no entry")
+            found += rows
             if bounded:
                 check_listed(connection.shown.path(path), len(found))
     return sorted(found, key=lambda each: each.name)
@@ -294,6 +298,29 @@ def _set_attributes(connection: SmbConnection, path: str, attributes: int, optio
     access = FilePipePrinterAccessMask.FILE_WRITE_ATTRIBUTES | READ_ATTRIBUTES
     with connection.opened(path, access, options=options) as handle:
         connection.change(handle, info)
+
+
+def entries_of(data: bytes) -> Iterator[Entry]:
+    """Yield the entries of a folder, but not itself and its parent (MS-FSCC section 2.4.10).
+
+    Raises:
+        ValueError: An entry, or its name, is not within the data, or within another entry.
+    """
+    offset, following = 0, 1
+    while data and following:
+        left = len(data) - offset
+        if left < _ENTRY.size:
+            raise ValueError(f"an entry of a folder has {left} bytes")
+        following, _, written, size, attributes, length = _ENTRY.unpack_from(data, offset)
+        if length % 2 or not _ENTRY.size + length <= (following or left) <= left:
+            raise ValueError(
+                f"an entry of a folder has a name of {length} bytes in {following or left} of {left}"
+            )
+        start = offset + _ENTRY.size
+        name = data[start : start + length].decode("utf-16-le")
+        if name not in {".", ".."}:
+            yield entry_of(name, attributes, size, (written // 10 - _EPOCH_US) / 1e6)
+        offset += following
 
 
 def entry_of(name: str, attributes: int, size: int, modified_s: float) -> Entry:

@@ -32,9 +32,10 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from cryptography.exceptions import InvalidTag
 from smbprotocol.connection import Connection, Request
 from smbprotocol.exceptions import SMBConnectionClosed, SMBException
-from smbprotocol.header import NtStatus
+from smbprotocol.header import NtStatus, Smb2Flags
 from smbprotocol.session import Session
 from smbprotocol.transport import Tcp
 from smbprotocol.tree import TreeConnect
@@ -385,6 +386,8 @@ class BulkConnection(Connection):  # type: ignore[misc]  # smbprotocol publishes
                     self._check_worker_running()
                 with request.response_event_lock:
                     found = request.response
+                    if found is not None:
+                        _check_command(request, found)
                     pending = found is not None and found["status"].get_value() == NtStatus.STATUS_PENDING
                     if not (wait and pending):
                         return
@@ -393,7 +396,7 @@ class BulkConnection(Connection):  # type: ignore[misc]  # smbprotocol publishes
     def largest_packet(self) -> int:
         """Return the bytes of the largest packet that the server may send."""
         told = max(self.max_read_size or 0, self.max_transact_size or 0)
-        return told + _OVERHEAD if told else _BEFORE_LIMITS
+        return min(told + _OVERHEAD, BulkTcp.MAX_SIZE) if told else _BEFORE_LIMITS
 
     def reserve(self, charge: int, spare: int) -> int | None:
         """Take credits for a request; None if fewer than ``charge`` plus ``spare`` are left.
@@ -445,8 +448,27 @@ class BulkConnection(Connection):  # type: ignore[misc]  # smbprotocol publishes
     def _check_worker_running(self) -> None:
         if self._t_exc is not None:
             self.disconnect(False)
-            raise SMBConnectionClosed(str(self._t_exc)) from self._t_exc
+            raise SMBConnectionClosed(_reason(self._t_exc)) from self._t_exc
         super()._check_worker_running()
+
+
+def _check_command(request: Request, answer: Any) -> None:
+    """Raise SMBException if an answer is to another command: smbprotocol would read it as if it was not."""
+    made, answered = (each["command"].get_value() for each in (request.message, answer))
+    if made != answered or not answer["flags"].has_flag(Smb2Flags.SMB2_FLAGS_SERVER_TO_REDIR):
+        number = request.message["message_id"].get_value()
+        raise SMBException(
+            f"the server's answer is invalid: request {number} is answered with command {answered}"
+        )
+
+
+def _reason(error: BaseException) -> str:
+    """Return what ended the receiving thread of smbprotocol, some of whose errors have no message."""
+    if isinstance(error, InvalidTag):
+        return "an encrypted answer does not match its authentication tag"
+    if isinstance(error, KeyError):
+        return f"the server answers a request {error} that was not made"
+    return str(error) or type(error).__name__
 
 
 class _NoTracebacks(logging.Filter):

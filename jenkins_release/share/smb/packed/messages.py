@@ -1,8 +1,8 @@
-"""CREATE, READ and WRITE of SMB 2 and 3 as bytes: packed and parsed without an object for each field.
+"""CREATE, READ, WRITE and listings of SMB 2 and 3 as bytes, without an object for each field.
 
 The layouts are those of MS-SMB2 sections 2.2.1 (header), 2.2.13 (CREATE request), 2.2.19 to 2.2.22 (READ
-and WRITE, request and response) and 2.2.41 (transform header). Nothing here uses a socket, a key or
-smbprotocol.
+and WRITE, request and response), 2.2.34 (QUERY_DIRECTORY response) and 2.2.41 (transform header). Nothing
+here uses a socket, a key or smbprotocol.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ _WRITE = struct.Struct("<HHIQ16sIIHHI")
 _READ = struct.Struct("<HBBIQ16sIIIHHB")
 _READ_ANSWER = struct.Struct("<HBBI")
 _WRITE_ANSWER = struct.Struct("<HHI")
+_LISTING = struct.Struct("<HHI")
 _TRANSFORM = struct.Struct("<4s16s16sIHHQ")
 _HEADER_AND_WRITE = HEADER + _WRITE.size
 _CREATE_NAME = HEADER + _CREATE.size
@@ -221,6 +222,43 @@ def read_answer(message: bytes) -> tuple[int, int]:
     if size != 17 or (length and offset < FIXED):
         raise ValueError("a READ response is malformed")
     return offset, length
+
+
+def read_data(body: bytes, most: int) -> bytes:
+    """Return the data of a READ response.
+
+    Args:
+        body: The response, after its header.
+        most: Bytes that were requested.
+
+    Raises:
+        ValueError: It is not a READ response, or has not the bytes that it announces, or more than requested.
+    """
+    if len(body) < FIXED - HEADER:
+        raise ValueError(f"a READ response has {len(body)} bytes")
+    size, offset, _, length = _READ_ANSWER.unpack_from(body)
+    return _data("READ", size == 17, body, offset, length, FIXED, most)
+
+
+def listing(body: bytes, most: int) -> bytes:
+    """Return the entries in a QUERY_DIRECTORY response; arguments and errors as of :func:`read_data`."""
+    if len(body) < _LISTING.size:
+        raise ValueError(f"a listing has {len(body)} bytes")
+    size, offset, length = _LISTING.unpack_from(body)
+    if not length:
+        raise ValueError("a listing succeeded without an entry")
+    return _data("QUERY_DIRECTORY", size == 9, body, offset, length, HEADER + _LISTING.size, most)
+
+
+def _data(what: str, right: bool, body: bytes, offset: int, length: int, least: int, most: int) -> bytes:
+    if not right or (length and offset < least):
+        raise ValueError(f"a {what} response is malformed")
+    if length > most:
+        raise ValueError(f"a {what} response has {length} bytes, expected at most {most}")
+    start = offset - HEADER if length else 0
+    if start + length > len(body):
+        raise ValueError(f"a {what} response announces {length} bytes at {offset}, but ends before")
+    return body[start : start + length]
 
 
 def write_answer(message: bytes) -> int:

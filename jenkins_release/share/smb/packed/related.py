@@ -12,7 +12,14 @@ from typing import Any
 
 from smbprotocol.header import SMB2HeaderResponse
 
-from jenkins_release.share.smb.packed.messages import FLAG_ANSWER, FLAG_ASYNC, HEADER, PENDING, MessageHeader
+from jenkins_release.share.smb.packed.messages import (
+    FLAG_ANSWER,
+    FLAG_ASYNC,
+    HEADER,
+    PENDING,
+    MessageHeader,
+    parse_header,
+)
 
 
 @dataclass(frozen=True)
@@ -56,8 +63,7 @@ class RelatedRequest:
         Raises:
             ValueError: It is the answer to something else.
         """
-        if not header.flags & FLAG_ANSWER or header.command != self._command:
-            raise ValueError(f"request {self.number} has no such answer: command {header.command}")
+        self._check(header)
         with self.response_event_lock:
             if header.flags & FLAG_ASYNC:
                 self.async_id = message[32:40]
@@ -66,15 +72,26 @@ class RelatedRequest:
                 self.response_event.set()
 
     def taken(self) -> Answer | None:
-        """Return the answer; None if there is only an interim one, or none. Call it with the lock held."""
+        """Return the answer; None if there is only an interim one, or none. Call it with the lock held.
+
+        Raises:
+            ValueError: What smbprotocol took is the answer to something else.
+        """
         if self._answer is not None:
             return Answer(*self._answer)
         if self.response is None:
             return None
-        status = self.response["status"].get_value()
-        if status == PENDING:
-            return None
-        return Answer(status, self.response.pack(), self.response)
+        message = self.response.pack()
+        header = parse_header(message)
+        self._check(header)
+        return None if header.status == PENDING else Answer(header.status, message, self.response)
+
+    def _check(self, header: MessageHeader) -> None:
+        """Raise ValueError if it is no answer to this request (MS-SMB2 section 3.2.5.1)."""
+        if not header.flags & FLAG_ANSWER or header.command != self._command:
+            raise ValueError(f"request {self.number} has no such answer: command {header.command}")
+        if header.session_id != self.session_id:
+            raise ValueError(f"request {self.number} is answered in another session")
 
 
 class Answer:
