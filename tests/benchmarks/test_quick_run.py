@@ -55,6 +55,10 @@ def rows_of(group: str, ways: list[str]) -> list[str]:
         "load-patch": [f"load-patch{end}" for end in ("", "-0.1", "-1gbit", "-cold")],
         "load-patch-large": [f"load-patch-large{end}" for end in ("", "-5", "-0.1", "-1gbit", "-cold")],
         "curve": [f"curve-{way}-{part}" for way in ("export", "load") for part in CURVE],
+        **{
+            f"packed{line}": [f"packed{line}-{what}" for what in ("export", "promote", "list")]
+            for line in ("", "-10gbit", "-1gbit", "-slow")
+        },
         "promote-again": [f"promote-again-{peer}" for peer in ("docker", "skopeo")],
         "release": [f"{name}{line}" for name in releases for line in ("", "-1gbit")],
         "peak-memory": [
@@ -94,7 +98,7 @@ def test_quick_run_measures_every_row(tmp_path: Path, sandbox: Sandbox) -> None:
     disks = [f"local-disk-{command}-{way}" for command in COMMANDS for way in ways if "peak-memory" in groups]
     assert {*rows} == {*disks, *(name for group in groups for name in rows_of(group, ways))}
     for name, row in rows.items():
-        if name.startswith(("smb-", "export-", "load-", "curve-", "promote-", "platforms-")):
+        if name.startswith(("smb-", "export-", "load-", "curve-", "promote-", "platforms-", "packed")):
             _check_pair(row)
         elif name.endswith("-growth"):
             assert "MiB from the small" in details[name]["note"]
@@ -118,7 +122,7 @@ def test_one_group_of_each_kind_is_run_each_time() -> None:
     assert {*CHOSEN} < {*GROUPS}
     measured = {GROUPS[name].__module__ for name in CHOSEN}
     rest = {group.__module__.rpartition(".")[2] for group in GROUPS.values()}
-    assert rest - {module.rpartition(".")[2] for module in measured} == {"export", "memory", "ways"}
+    assert rest - {module.rpartition(".")[2] for module in measured} == {"export", "memory", "packed", "ways"}
 
 
 def _check_pair(row: dict[str, Any]) -> None:
@@ -136,6 +140,8 @@ def _check_pair(row: dict[str, Any]) -> None:
         (["promote-again-skopeo"], "promote-again"),
         (["smb-put-10ms"], "smb-put-10ms"),
         (["smb-put-signed"], "smb-put"),
+        (["packed-export"], "packed"),
+        (["packed-slow-export"], "packed-slow"),
         (["promote"], None),
         (["nothing"], None),
     ],
