@@ -14,18 +14,13 @@ class ServedBlob:
     """A blob that can be read.
 
     Attributes:
-        digest: Its digest.
         size: Its bytes.
-        where: Where it is, for messages.
-        hint: What to do if it is something else there.
-        read: Returns at most one piece more than ``size`` bytes, unchecked.
+        read: Yields the bytes from a first to a last one, by their numbers; the last only if the whole blob
+            is what its digest says. Raises IntegrityError, RemoteError.
     """
 
-    digest: str
     size: int
-    where: str
-    hint: str
-    read: Callable[[], Iterator[bytes]] = field(repr=False)
+    read: Callable[[int, int], Iterator[bytes]] = field(repr=False)
 
 
 class Contents(Protocol):

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from urllib.parse import unquote, urlsplit
 
-from jenkins_release.base.errors import IntegrityError, ReleaseError, without_secrets
+from jenkins_release.base.errors import ReleaseError, without_secrets
 from jenkins_release.endpoint.answers import begin, refuse, send, send_json
-from jenkins_release.endpoint.protocol import Contents, ServedBlob
+from jenkins_release.endpoint.protocol import Contents
 from jenkins_release.endpoint.server import Handler, Login
 
 _log = logging.getLogger(__name__)
@@ -112,7 +111,7 @@ class Pulls:
         if handler.command == "HEAD":
             return
         try:
-            for piece in proven(blob, first, last):
+            for piece in blob.read(first, last):
                 handler.wfile.write(piece)
                 self.sent += len(piece)
                 self._advance(len(piece))
@@ -121,41 +120,3 @@ class Pulls:
             handler.close_connection = True
             self.failures.append(error)
             _log.warning("%s was not served: %s", digest, without_secrets(error.message))
-
-
-def proven(blob: ServedBlob, first: int, last: int) -> Iterator[memoryview]:
-    """Yield bytes of a blob, the last of them only when the whole blob is what its digest says.
-
-    Args:
-        blob: The blob; all of it is read.
-        first: Number of the first byte.
-        last: Number of the last one.
-
-    Raises:
-        IntegrityError: It is something else.
-        RemoteError: The source failed.
-    """
-    held, at = memoryview(b""), 0
-    for piece in _checked(blob):
-        begin, end = max(first - at, 0), min(last + 1 - at, len(piece))
-        at += len(piece)
-        if begin < end:
-            if held:
-                yield held
-            held = memoryview(piece)[begin:end]
-    if held:
-        yield held
-
-
-def _checked(blob: ServedBlob) -> Iterator[bytes]:
-    sha256, size = hashlib.sha256(), 0
-    for piece in blob.read():
-        size += len(piece)
-        sha256.update(piece)
-        yield piece
-    found = f"sha256:{sha256.hexdigest()}"
-    if (size, found) != (blob.size, blob.digest):
-        raise IntegrityError(
-            f"{blob.where}: expected {blob.digest} of {blob.size} bytes, found {found} of {size} bytes",
-            hint=blob.hint,
-        )

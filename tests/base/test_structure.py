@@ -99,6 +99,20 @@ def imported(code, names):
     return ast.literal_eval(done.stdout.strip())
 
 
+def test_only_the_content_store_reads_parts_of_a_candidate_s_files():
+    """What is wrong with a blob is found in one way, and said in the same words."""
+    found = {
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "steps").rglob("*.py")
+        for call in ast.walk(ast.parse(path.read_text()))
+        if isinstance(call, ast.Call)
+        and isinstance(call.func, ast.Attribute)
+        and call.func.attr == "read"
+        and {keyword.arg for keyword in call.keywords} & {"offset", "length"}
+    }
+    assert found == {"steps/candidate/content_store.py"}
+
+
 def test_everything_that_is_exported_can_be_imported():
     """The Python API: verbs, requests, reports, errors."""
     for name in jenkins_release.__all__:

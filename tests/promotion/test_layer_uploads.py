@@ -102,7 +102,7 @@ class Sending:
         (archive.parent / ARCHIVE).write_bytes(bytes(BEFORE) + data)
         digest = sha256_digest(data)
         known = ("", 0) if compress else (digest, len(data))
-        return BlobContent(ARCHIVE, "layer", BEFORE, len(data), digest, *known, plain=compress)
+        return BlobContent(digest, len(data), ARCHIVE, BEFORE, *known, plain=compress)
 
     def requests(self, method: str, repository: str = RMS) -> list[RequestRecord]:
         """Return the requests about uploads to a repository."""
@@ -297,7 +297,7 @@ def test_breaks_in_both_repositories_at_different_bytes(sending: Sending):
 
 @pytest.mark.parametrize("repositories", [(RMS,), (RMS, VIEWER)], ids=["one", "two"])
 def test_an_altered_layer_is_not_finished(sending: Sending, repositories: tuple[str, ...]):
-    """Its last bytes are sent before that is known; the registry is not told to keep it."""
+    """Its last bytes are not sent, and the registry is not told to keep it."""
     content = sending.layer(plain(1))
     sending.layer(plain(2))
     with pytest.raises(IntegrityError, match="expected sha256"):

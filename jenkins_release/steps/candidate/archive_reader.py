@@ -11,7 +11,7 @@ from jenkins_release.base.errors import IntegrityError
 from jenkins_release.base.stream import at_most
 from jenkins_release.base.strict_json import MAX_JSON_BYTES, strict_json
 from jenkins_release.images import ArchiveIndex, ArchiveReader, CompressedArchive
-from jenkins_release.oci.manifests import RawManifest, check_manifest_size, read_index, sha256_digest
+from jenkins_release.oci.manifests import RawManifest, check_manifest_size, read_index
 from jenkins_release.oci.platforms import normalise
 from jenkins_release.oci.shapes import check_config
 from jenkins_release.records.archive_index import ArchivedImage, ArchivedIndex
@@ -26,6 +26,7 @@ from jenkins_release.records.candidate import (
 )
 from jenkins_release.records.registry_image import StoredManifest, read_listed
 from jenkins_release.rules.gate.clearance import listed_difference
+from jenkins_release.steps.candidate.content_store import ALTERED, config_blob, manifest_blob
 from jenkins_release.steps.candidate.index_record import index_record, stored_blob
 from jenkins_release.steps.candidate.opened import COMPRESSED, OpenCandidate
 from jenkins_release.steps.context.services import Services
@@ -36,8 +37,6 @@ HELD_BACK = 1024 * 1024
 More than the end-of-archive blocks, without which ``docker load`` does not finish: an archive that
 fails the check is never loaded.
 """
-
-ALTERED = "the archive was altered after the export: do not use this candidate, and export the build again"
 
 
 def verified_file(
@@ -107,28 +106,17 @@ def reader_of(file: FileRecord, record: Candidate) -> ArchiveReader:
     return ArchiveReader(next(iter(platforms), None))
 
 
-def read_stored(archive: str, blob: StoredBlob, opened: OpenCandidate, services: Services) -> bytes:
+def read_manifest(image: CandidateImage, blob: StoredBlob, opened: OpenCandidate) -> RawManifest:
     """Read a manifest or index from an archive on the share.
 
     Raises:
         IntegrityError: It is not what ``candidate.json`` says.
         RemoteError: The share failed, after the retries.
     """
-    path = f"{services.candidates.folder(opened.ref)}/{archive}"
-    shown = services.candidates.shown(opened.ref, archive)
-    check_manifest_size(blob.digest, blob.size, shown)
-
-    def read() -> bytes:
-        pieces = services.share.read(path, offset=blob.offset, length=blob.size)
-        return b"".join(at_most(pieces, blob.size))
-
-    data = services.retry(f"read {blob.digest}", read)
-    if sha256_digest(data) != blob.digest:
-        raise IntegrityError(
-            f"{shown}: expected {blob.digest} at byte {blob.offset}, found {sha256_digest(data)}",
-            hint=ALTERED,
-        )
-    return data
+    services = opened.services
+    check_manifest_size(blob.digest, blob.size, services.candidates.shown(opened.ref, image.archive))
+    data = services.retry(f"read {blob.digest}", opened.content.fetch, manifest_blob(image, blob))
+    return RawManifest(blob.digest, blob.media_type, data)
 
 
 def check_manifests(image: CandidateImage, opened: OpenCandidate, services: Services) -> None:
@@ -143,14 +131,9 @@ def check_manifests(image: CandidateImage, opened: OpenCandidate, services: Serv
     if not image.manifests:
         return
     what = f"image {image.name} of {opened.ref}"
-
-    def read(blob: StoredBlob) -> RawManifest:
-        data = read_stored(image.archive, blob, opened, services)
-        return RawManifest(blob.digest, blob.media_type, data)
-
-    held = {blob.digest: read(blob) for blob in image.manifests}
+    held = {blob.digest: read_manifest(image, blob, opened) for blob in image.manifests}
     if isinstance(image, MultiPlatformRecord):
-        listed = read_index(read(image.index), what)
+        listed = read_index(read_manifest(image, image.index, opened), what)
         found = [read_listed(each, held[each.digest], what) for each in listed if each.digest in held]
         found += [
             StoredManifest(each.digest, each.platform, ()) for each in listed if each.digest not in held
@@ -158,7 +141,7 @@ def check_manifests(image: CandidateImage, opened: OpenCandidate, services: Serv
         if why := listed_difference(found, image):
             raise IntegrityError(f"{what}: {why}", hint=ALTERED)
     for part in image.parts:
-        config = services.retry(f"read the config of {what}", read_config, image, part, opened, services)
+        config = services.retry(f"read the config of {what}", read_config, image, part, opened)
         stated = normalise(str(config.get("os")), str(config.get("architecture")))
         if [stated.os, stated.architecture] != part.platform.split("/")[:2]:
             raise IntegrityError(
@@ -199,25 +182,19 @@ def _verified(
     yield from held
 
 
-def read_config(
-    image: CandidateImage, part: PlatformRecord, opened: OpenCandidate, services: Services
-) -> dict[str, Any]:
+def read_config(image: CandidateImage, part: PlatformRecord, opened: OpenCandidate) -> dict[str, Any]:
     """Read the config JSON of an image for one platform from the share, but not the rest of its archive.
 
     Raises:
         IntegrityError: It is not the recorded one.
         RemoteError: The share failed.
     """
-    where = f"the config of image {image.name} in {services.candidates.shown(opened.ref, image.archive)}"
-    if part.config_size > MAX_JSON_BYTES:
-        raise IntegrityError(f"{where} has {part.config_size} bytes, expected at most {MAX_JSON_BYTES}")
-    path = f"{services.candidates.folder(opened.ref)}/{image.archive}"
-    pieces = services.share.read(path, offset=part.config_offset, length=part.config_size)
-    data = b"".join(at_most(pieces, part.config_size))
-    found = sha256_digest(data)
-    if found != part.config_digest:
-        raise IntegrityError(f"{where}: expected {part.config_digest}, found {found}", hint=ALTERED)
-    document: dict[str, Any] = strict_json(data, where, maps=True)
+    config = config_blob(image, part)
+    shown = opened.services.candidates.shown(opened.ref, image.archive)
+    where = f"the config of image {image.name} in {shown}"
+    if config.size > MAX_JSON_BYTES:
+        raise IntegrityError(f"{where} has {config.size} bytes, expected at most {MAX_JSON_BYTES}")
+    document: dict[str, Any] = strict_json(opened.content.fetch(config), where, maps=True)
     check_config(document, where)
     return document
 

@@ -12,6 +12,7 @@ from jenkins_release.records.archive_index import Compression
 from jenkins_release.records.candidate import Candidate, CandidateImage
 from jenkins_release.share.candidate_records import read_manifests
 from jenkins_release.share.candidates import MANIFEST, CandidateRef
+from jenkins_release.steps.candidate.content_store import ShareBlob
 from jenkins_release.steps.candidate.order import candidate_order
 from jenkins_release.steps.context.services import Services
 
@@ -23,24 +24,16 @@ LEAST = 1 << 20
 
 
 @dataclass(frozen=True)
-class Stretch:
-    """A layer inside a file on the share.
+class Stretch(ShareBlob):
+    """A layer inside a file on the share; its path is below the share's root.
 
     Attributes:
-        digest: Digest of its bytes, as ``candidate.json`` recorded it.
-        size: Their number.
-        path: The file, below the share's root.
-        offset: Their offset in it.
         origin: The candidate it belongs to, for messages.
         diff_id: Digest of the uncompressed layer, as ``candidate.json`` recorded it.
         compression: How the bytes are compressed.
         proven: Whether this export proved them to be that layer.
     """
 
-    digest: str
-    size: int
-    path: str
-    offset: int
     origin: str
     diff_id: str = ""
     compression: Compression = "none"

@@ -18,6 +18,7 @@ from jenkins_release.images.archive.tar import Kind, TarMember, TarStream
 from jenkins_release.records.archive_index import ArchiveIndex
 from jenkins_release.share.protocol import Share, ShareFull, Writer
 from jenkins_release.share.staging import Staging
+from jenkins_release.steps.candidate.content_store import ContentStore
 from jenkins_release.steps.candidate.known_layers import LEAST, KnownLayers, Stretch
 
 _log = logging.getLogger(__name__)
@@ -100,7 +101,7 @@ class ReusingWriter:
         """
         if stretch.size < LEAST or not self._copy(stretch, 0):
             try:
-                for piece in self._share.read(stretch.path, offset=stretch.offset, length=stretch.size):
+                for piece in ContentStore(self._share).unproven(stretch):
                     self._writer.write(piece)
             except ReleaseError as error:
                 if error.retryable or isinstance(error, ShareFull):
@@ -213,7 +214,7 @@ class LayerGuess:
     def _head(self, stretch: Stretch) -> bytes:
         if stretch.digest not in self._heads:
             try:
-                found = b"".join(self._share.read(stretch.path, offset=stretch.offset, length=_HEAD))
+                found = b"".join(ContentStore(self._share).unproven(stretch, _HEAD))
             except ReleaseError as error:
                 if error.retryable:
                     raise

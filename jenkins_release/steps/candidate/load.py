@@ -248,7 +248,7 @@ def _load_part(
 ) -> None:
     shown = f"load {image.reference} for {part.platform}"
     with services.progress.task(shown, part.config_size + part.size) as task:
-        archive = platform_archive(image, part, opened, services, task.advance)
+        archive = platform_archive(image, part, opened, task.advance)
         _send(archive, task, services)
 
 

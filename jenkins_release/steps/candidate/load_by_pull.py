@@ -38,7 +38,7 @@ def pull_images(
         RemoteError: Share or daemon failed.
     """
     remove_stale_names(services)
-    contents, login = CandidateContents(opened, services), Login.new()
+    contents, login = CandidateContents(opened), Login.new()
     digests = {image.name: contents.add(image, repository_name(n), TAG) for n, image in enumerate(images)}
     with services.progress.task(f"load {opened.ref}") as task:
         # Whichever of the two stands still: the daemon does not say what it waits for.

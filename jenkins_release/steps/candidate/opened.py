@@ -31,6 +31,7 @@ from jenkins_release.share.candidate_records import read_records
 from jenkins_release.share.candidates import ATTESTATIONS, MANIFEST, CandidateRef
 from jenkins_release.share.protocol import PathNotFound
 from jenkins_release.share.staging import present
+from jenkins_release.steps.candidate.content_store import ContentStore
 from jenkins_release.steps.candidate.ledger_standing import read_lines, read_lines_of_each, standing_of
 from jenkins_release.steps.context.services import Services
 
@@ -80,6 +81,11 @@ class OpenCandidate:
     def head(self) -> str:
         """SHA-256 in hex of the last attestation's file, the end of the chain; empty if there is none."""
         return self.chain.head
+
+    @property
+    def content(self) -> ContentStore:
+        """The blobs of its images."""
+        return ContentStore(self.services.share, self.services.candidates.folder(self.ref))
 
     @cached_property
     def standing(self) -> Standing:

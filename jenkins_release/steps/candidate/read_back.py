@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from hashlib import sha256
 
 from jenkins_release.base.errors import IntegrityError
@@ -10,6 +11,7 @@ from jenkins_release.base.stream import at_most
 from jenkins_release.images import ArchiveIndex
 from jenkins_release.share.protocol import Share
 from jenkins_release.share.staging import Staging
+from jenkins_release.steps.candidate.content_store import ContentStore
 from jenkins_release.steps.candidate.known_layers import Stretch
 from jenkins_release.steps.candidate.layer_reuse import NotReusable
 from jenkins_release.steps.context.services import Services
@@ -46,8 +48,7 @@ def read_back(
     damaged = [
         stretch
         for offset, stretch in copied.items()
-        if hash_of(services.share, path, offset=offset, length=stretch.size)[1]
-        != stretch.digest.removeprefix("sha256:")
+        if not ContentStore(services.share).intact(replace(stretch, path=path, offset=offset))
     ]
     if damaged:
         raise NotReusable(
@@ -65,22 +66,18 @@ def hash_of(
     path: str,
     advance: Callable[[int], None] = lambda _: None,
     *,
-    offset: int = 0,
-    length: int | None = None,
     expected: int | None = None,
 ) -> tuple[int, str]:
-    """Read a range of a file of a share, and return its bytes and their SHA-256 in hex.
+    """Read a file of a share, and return its bytes and their SHA-256 in hex.
 
     Args:
         share: Where it is.
         path: The file, below the share's root.
         advance: Called with the bytes of each piece.
-        offset: First byte.
-        length: Bytes; None for all that follow.
         expected: Expected bytes; reading ends if there are more.
     """
     digest, size = sha256(), 0
-    pieces = share.read(path, offset=offset, length=length)
+    pieces = share.read(path)
     for piece in pieces if expected is None else at_most(pieces, expected):
         digest.update(piece)
         size += len(piece)

@@ -97,7 +97,7 @@ def serve_candidate(ref: CandidateRef, services: Services, *, port: int = 0) -> 
             hint="'jenkins-release candidate fetch' copies its installers",
         )
     check_sizes(opened)
-    contents = CandidateContents(opened, services)
+    contents = CandidateContents(opened)
     names: dict[str, str] = {}
     for image in opened.record.images:
         check_manifests(image, opened, services)

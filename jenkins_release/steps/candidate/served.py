@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
 
-from jenkins_release.base.stream import at_most
-from jenkins_release.base.waits import check
 from jenkins_release.endpoint.protocol import ServedBlob
 from jenkins_release.oci.manifests import RawManifest
-from jenkins_release.records.candidate import (
-    CandidateImage,
-    ImageRecord,
-    MultiPlatformRecord,
-    PlatformRecord,
-    StoredBlob,
-    make_manifest,
-)
+from jenkins_release.records.candidate import CandidateImage, ImageRecord, MultiPlatformRecord, make_manifest
 from jenkins_release.share.protocol import AHEAD
-from jenkins_release.steps.candidate.archive_reader import ALTERED, read_stored
+from jenkins_release.steps.candidate.archive_reader import read_manifest
+from jenkins_release.steps.candidate.content_store import ShareBlob, image_blobs
 from jenkins_release.steps.candidate.opened import OpenCandidate
-from jenkins_release.steps.context.services import Services
 
 _AHEAD = AHEAD // 4
 """A daemon pulls three layers at a time."""
@@ -31,7 +22,7 @@ _AHEAD = AHEAD // 4
 class _Repository:
     tags: dict[str, str] = field(default_factory=dict)
     manifests: dict[str, Callable[[], RawManifest]] = field(default_factory=dict)
-    blobs: dict[str, ServedBlob] = field(default_factory=dict)
+    blobs: dict[str, ShareBlob] = field(default_factory=dict)
 
 
 class CandidateContents:
@@ -39,12 +30,10 @@ class CandidateContents:
 
     Args:
         opened: The candidate.
-        services: The share.
     """
 
-    def __init__(self, opened: OpenCandidate, services: Services) -> None:
+    def __init__(self, opened: OpenCandidate) -> None:
         self._opened = opened
-        self._services = services
         self._repositories: dict[str, _Repository] = {}
 
     def add(self, image: CandidateImage, repository: str, tag: str) -> str:
@@ -59,14 +48,10 @@ class CandidateContents:
             The digest that the tag names.
         """
         held = self._repositories.setdefault(repository, _Repository())
-        for part in image.parts:
-            self._add_blobs(held, image, part)
+        held.blobs.update((blob.digest, blob) for blob in image_blobs(image))
         if isinstance(image, MultiPlatformRecord):
             for blob in (image.index, *image.manifests):
-                held.manifests[blob.digest] = cache(partial(self._stored, image.archive, blob))
-            for attestation in image.attestations:
-                for blob in attestation.blobs:
-                    self._add_blob(held, image.archive, blob.digest, blob.offset, blob.size)
+                held.manifests[blob.digest] = cache(partial(read_manifest, image, blob, self._opened))
             held.tags[tag] = image.index.digest
         else:
             manifest = manifest_of(image)
@@ -90,30 +75,13 @@ class CandidateContents:
 
     def blob(self, repository: str, digest: str) -> ServedBlob | None:
         """Return a blob."""
-        return self._of(repository).blobs.get(digest)
+        found = self._of(repository).blobs.get(digest)
+        if found is None:
+            return None
+        return ServedBlob(found.size, partial(self._opened.content.read, found, ahead=_AHEAD))
 
     def _of(self, repository: str) -> _Repository:
         return self._repositories.get(repository) or _Repository()
-
-    def _stored(self, archive: str, blob: StoredBlob) -> RawManifest:
-        data = read_stored(archive, blob, self._opened, self._services)
-        return RawManifest(blob.digest, blob.media_type, data)
-
-    def _add_blobs(self, held: _Repository, image: CandidateImage, part: PlatformRecord) -> None:
-        self._add_blob(held, image.archive, part.config_digest, part.config_offset, part.config_size)
-        for layer in part.layers:
-            self._add_blob(held, image.archive, layer.digest, layer.offset, layer.size)
-
-    def _add_blob(self, held: _Repository, archive: str, digest: str, offset: int, size: int) -> None:
-        path = f"{self._services.candidates.folder(self._opened.ref)}/{archive}"
-        where = f"{self._services.candidates.shown(self._opened.ref, archive)} at byte {offset}"
-        read = partial(self._read, path, offset, size)
-        held.blobs[digest] = ServedBlob(digest, size, where, ALTERED, read)
-
-    def _read(self, path: str, offset: int, size: int) -> Iterator[bytes]:
-        for piece in at_most(self._services.share.read(path, offset=offset, length=size, ahead=_AHEAD), size):
-            check()
-            yield piece
 
 
 def manifest_of(image: ImageRecord) -> RawManifest:

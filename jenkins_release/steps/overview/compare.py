@@ -180,9 +180,7 @@ def _image(shown: str, old: _Part | None, new: _Part | None, services: Services)
         return found
     settings = compare_settings(
         *(
-            services.retry(
-                f"read the config of {shown}", read_config, side.image, side.record, side.opened, services
-            )
+            services.retry(f"read the config of {shown}", read_config, side.image, side.record, side.opened)
             for side in sides
         )
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -10,12 +9,11 @@ from dataclasses import dataclass
 
 from jenkins_release.base.errors import IntegrityError
 from jenkins_release.base.stream import read_ahead
-from jenkins_release.base.waits import check
 from jenkins_release.images.gzip_blocks import BLOCKS, BlockGzip
-from jenkins_release.records.candidate import CandidateImage, LayerRecord, MultiPlatformRecord
+from jenkins_release.records.candidate import CandidateImage
 from jenkins_release.registry.protocol import BlobPart
 from jenkins_release.share.protocol import AHEAD
-from jenkins_release.steps.candidate.archive_reader import ALTERED
+from jenkins_release.steps.candidate.content_store import ALTERED, ShareBlob, image_blobs
 from jenkins_release.steps.candidate.opened import OpenCandidate
 from jenkins_release.steps.context.services import Services
 
@@ -23,25 +21,15 @@ _LEAST_AHEAD = 4
 
 
 @dataclass(frozen=True)
-class BlobContent:
-    """A layer or another part of an image to send, and its place in an archive.
+class BlobContent(ShareBlob):
+    """A part of an image to send.
 
     Attributes:
-        archive: Path of the archive.
-        what: What it is, for messages.
-        offset: Bytes before it in the archive.
-        size: Its size in the archive, in bytes.
-        digest: Expected digest of its bytes in the archive.
         blob: Digest of the blob that a registry stores for it; empty if not known yet.
         blob_size: Size of that blob in bytes; 0 if not known yet.
         plain: Whether it has to be compressed before it is sent.
     """
 
-    archive: str
-    what: str
-    offset: int
-    size: int
-    digest: str
     blob: str
     blob_size: int
     plain: bool = False
@@ -49,26 +37,16 @@ class BlobContent:
 
 def contents_of(image: CandidateImage) -> Iterator[BlobContent]:
     """Yield everything that a registry must hold before it takes the manifests of an image."""
-    for part in image.parts:
-        yield _as_stored(image, "config", part.config_digest, part.config_offset, part.config_size)
-        for layer in part.layers:
-            yield layer_content(image, layer)
-    if isinstance(image, MultiPlatformRecord):
-        for attestation in image.attestations:
-            for blob in attestation.blobs:
-                yield _as_stored(image, "attestation", blob.digest, blob.offset, blob.size)
-
-
-def layer_content(image: CandidateImage, layer: LayerRecord) -> BlobContent:
-    """Return a layer of an image as content to send."""
-    if image.fixed_digest or layer.compression != "none":
-        return _as_stored(image, "layer", layer.digest, layer.offset, layer.size)
-    known = ("", 0) if layer.gzip is None else (layer.gzip.digest, layer.gzip.size)
-    return BlobContent(image.archive, "layer", layer.offset, layer.size, layer.digest, *known, plain=True)
-
-
-def _as_stored(image: CandidateImage, what: str, digest: str, offset: int, size: int) -> BlobContent:
-    return BlobContent(image.archive, what, offset, size, digest, digest, size)
+    layers = [] if image.fixed_digest else [layer for part in image.parts for layer in part.layers]
+    plain = {layer.digest: layer.gzip for layer in layers if layer.compression == "none"}
+    for found in image_blobs(image):
+        place = (found.digest, found.size, found.path, found.offset)
+        if found.digest in plain:
+            packed = plain[found.digest]
+            known = ("", 0) if packed is None else (packed.digest, packed.size)
+            yield BlobContent(*place, *known, plain=True, what=found.what)
+        else:
+            yield BlobContent(*place, found.digest, found.size, what=found.what)
 
 
 class BlobSource:
@@ -77,7 +55,7 @@ class BlobSource:
     Args:
         content: What to read.
         opened: The candidate.
-        services: The share.
+        services: The configuration.
         pool: Threads that compress.
         part_bytes: Size of a part in bytes; the last one may be smaller.
         ahead: How many pieces, of at most 1 MiB, a separate thread prepares while a part is sent; 0 for none.
@@ -100,7 +78,7 @@ class BlobSource:
         advance: Callable[[int], None],
     ) -> None:
         self._content = content
-        self._opened = opened
+        self._store = opened.content
         self._services = services
         self._pool = pool
         self._part_bytes = part_bytes
@@ -117,11 +95,13 @@ class BlobSource:
             RemoteError: The share failed.
         """
         content = self._content
-        found = self._packed(prove=not content.blob) if content.plain else self._stored()
+        found = self._packed(prove=not content.blob) if content.plain else self._read(prove=True)
         with read_ahead(found, self._ahead) as pieces:
             for piece in pieces:
                 self.size += len(piece)
                 yield piece
+        if not content.plain:
+            self.digest = content.digest
 
     def parts(self, skip: int = 0) -> Generator[BlobPart]:
         """Yield the blob in parts; call :meth:`prove` afterwards.
@@ -150,29 +130,17 @@ class BlobSource:
         if self._content.plain and self._content.blob not in {"", self.digest}:
             self._prove_again()
 
-    def _stored(self) -> Iterator[bytes]:
-        """Yield the bytes as they are in the archive."""
-        sha256 = hashlib.sha256()
-        for piece in self._read():
-            sha256.update(piece)
-            yield piece
-        self.digest = self._checked(f"sha256:{sha256.hexdigest()}")
-
     def _packed(self, *, prove: bool) -> Iterator[bytes]:
-        """Yield a plain layer compressed. With ``prove``, hash its plain bytes too."""
+        """Yield a plain layer compressed."""
         depth = max(2, BLOCKS // self._services.configuration.promote.workers)
-        packed, sha256 = BlockGzip(self._pool, depth), hashlib.sha256()
+        packed = BlockGzip(self._pool, depth)
         try:
-            for piece in self._read():
-                # Other threads go on compressing meanwhile.
+            for piece in self._read(prove=prove):
+                # Other threads go on compressing while the next piece is hashed.
                 yield from packed.update(piece)
-                if prove:
-                    sha256.update(piece)
             yield from packed.finish()
         finally:
             packed.abandon()
-        if prove:
-            self._checked(f"sha256:{sha256.hexdigest()}")
         self.digest = packed.digest
 
     def _prove_again(self) -> None:
@@ -181,16 +149,15 @@ class BlobSource:
         for _ in self._packed(prove=True):
             continue
         if self.digest != sent:
-            raise IntegrityError(f"{self._where} changed while it was read twice", hint=ALTERED)
+            raise IntegrityError(
+                f"{self._store.shown(self._content)} changed while it was read twice", hint=ALTERED
+            )
 
-    def _read(self) -> Iterator[bytes]:
-        content = self._content
-        path = f"{self._services.candidates.folder(self._opened.ref)}/{content.archive}"
+    def _read(self, *, prove: bool) -> Iterator[bytes]:
         # The registry is slower than the share: half of one transfer's read-ahead is enough for all workers.
         ahead = max(_LEAST_AHEAD, AHEAD // 2 // self._services.configuration.promote.workers)
-        share = self._services.share
-        for piece in share.read(path, offset=content.offset, length=content.size, ahead=ahead):
-            check()
+        read = self._store.read if prove else self._store.unproven
+        for piece in read(self._content, ahead=ahead):
             self._advance(len(piece))
             yield piece
 
@@ -209,16 +176,3 @@ class BlobSource:
                 held += len(rest)
         if waiting:
             yield BlobPart(waiting)
-
-    def _checked(self, found: str) -> str:
-        if found != self._content.digest:
-            raise IntegrityError(
-                f"{self._where}: expected {self._content.digest}, found {found}", hint=ALTERED
-            )
-        return found
-
-    @property
-    def _where(self) -> str:
-        content = self._content
-        place = self._services.candidates.shown(self._opened.ref, content.archive)
-        return f"{place}: the {content.what} of {content.size} bytes at byte {content.offset}"

@@ -13,11 +13,11 @@ from jenkins_release.base.parallel import map_parallel
 from jenkins_release.oci.manifests import Descriptor, RawManifest, build_manifest
 from jenkins_release.records.candidate import MultiPlatformRecord, StoredBlob
 from jenkins_release.registry.protocol import LayersNotFound
-from jenkins_release.steps.candidate.archive_reader import check_manifests, read_stored
+from jenkins_release.steps.candidate.archive_reader import check_manifests, read_manifest
 from jenkins_release.steps.candidate.opened import OpenCandidate
 from jenkins_release.steps.context.services import Services
 from jenkins_release.steps.promotion.blob_jobs import BlobSender, Job
-from jenkins_release.steps.promotion.blob_source import BlobContent, contents_of, layer_content
+from jenkins_release.steps.promotion.blob_source import BlobContent, contents_of
 from jenkins_release.steps.promotion.image_push import ImagePush
 from jenkins_release.steps.promotion.missing_blobs import MissingBlobs
 
@@ -113,17 +113,16 @@ class DirectPusher:
         """Put what an index lists, which a registry wants before the index, and return the index."""
 
         def put(blob: StoredBlob) -> None:
-            data = read_stored(image.archive, blob, self._opened, self._services)
+            found = read_manifest(image, blob, self._opened)
             what = f"put {blob.digest} into {repository}"
             self._services.retry(
-                what, self._services.blobs.put_manifest, repository, blob.digest, blob.media_type, data
+                what, self._services.blobs.put_manifest, repository, blob.digest, blob.media_type, found.data
             )
 
         # An index may list the same attestation for several images.
         manifests = {blob.digest: blob for blob in image.manifests}
         map_parallel(put, manifests.values(), workers=self._services.configuration.promote.workers)
-        data = read_stored(image.archive, image.index, self._opened, self._services)
-        return RawManifest(image.index.digest, image.index.media_type, data)
+        return read_manifest(image, image.index, self._opened)
 
     def _manifest(self, push: ImagePush) -> RawManifest:
         image = push.record
@@ -132,9 +131,10 @@ class DirectPusher:
         if image.manifest is not None:
             fixed = image.manifest
             return RawManifest(fixed.digest, fixed.media_type, fixed.data.encode())
+        contents = {content.digest: content for content in contents_of(image)}
         layers = []
         for layer in image.layers:
-            digest, size = self._sender.stored(push.repository.name, layer_content(image, layer))
+            digest, size = self._sender.stored(push.repository.name, contents[layer.digest])
             layers.append(
                 Descriptor(digest, size, "gzip" if layer.compression == "none" else layer.compression)
             )
