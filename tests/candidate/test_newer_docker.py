@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -112,6 +114,63 @@ def test_an_image_that_the_daemon_would_pull_in_part_is_loaded(product: Product,
     assert tags(newer) == before
 
 
+def without_places(record: dict[str, Any]) -> dict[str, Any]:
+    """A candidate.json without the time, and the order in the archive, which is the daemon's in a save."""
+
+    def clean(found: Any) -> Any:
+        if isinstance(found, list):
+            return [clean(each) for each in found]
+        if isinstance(found, dict):
+            places = ("offset", "config_offset", "exported_at", "files")
+            return {key: clean(value) for key, value in found.items() if key not in places}
+        return found
+
+    cleaned: dict[str, Any] = clean(record)
+    return cleaned
+
+
+def record(product: Product, build: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((product.candidate(f"8.1.0/{build}") / "candidate.json").read_text())
+    return found
+
+
+def same_by_push(product: Product, build: str, *, at_least: int) -> None:
+    """Check that a push makes the candidate that a save makes, from at least so many bytes on the share."""
+    found = []
+    for way in ("push", "save"):
+        product.environ["JENKINS_RELEASE_EXPORT_SOURCE"] = way
+        done = product.export(build)
+        assert done["source"] == way
+        assert done["reusedBytes"] > at_least
+        product.ok("candidate", "verify", f"8.1.0/{build}")
+        found.append(without_places(record(product, build)))
+        if way == "push":
+            product.candidate(f"8.1.0/{build}").rename(product.share / "pushed")
+    assert found[0] == found[1]
+    shutil.rmtree(product.candidate(f"8.1.0/{build}"))
+    (product.share / "pushed").rename(product.candidate(f"8.1.0/{build}"))
+
+
+@pytest.mark.parametrize("form", ["plain", "gzip"])
+def test_the_candidate_of_a_push_is_the_one_of_a_save(product: Product, newer: DockerEngine, form: str):
+    """Whether the daemon keeps its layers plain, as docker load gave them, or compressed."""
+    product.export("61")
+    if form == "gzip":
+        product.environ["JENKINS_RELEASE_LOAD_SOURCE"] = "load"
+        untag(newer, "61")
+        product.ok("candidate", "load", "8.1.0/61")
+        for name in SERVICES:
+            newer.tag(f"skydrm/{name}:8.1.0-61", f"skydrm/{name}:8.1.0-62")
+    else:
+        build_images(newer, "8.1.0", "62", names=SERVICES, base_size=BASE, own_size=OWN)
+    before = tags(newer)
+    same_by_push(product, "62", at_least=BASE)
+    assert tags(newer) == before
+    untag(newer, "62")
+    archive = next(iter((product.candidate("8.1.0/62") / "images").iterdir()))
+    assert "Loaded image: skydrm/rms:8.1.0-62" in docker(newer, "load", "-i", str(archive))
+
+
 @BOTH_ENGINES
 @CONTAINERD
 def test_promotion(product: Product, newer: DockerEngine):
@@ -130,14 +189,18 @@ def test_serve(product: Product, newer: DockerEngine):
 
 
 @CONTAINERD
-def test_platforms(product: Product, newer: DockerEngine, tmp_path: Path):
+@pytest.mark.parametrize("source", ["push", "save"])
+def test_platforms(product: Product, newer: DockerEngine, tmp_path: Path, source: str):
     """The index is carried as the daemon has it; QA loads the platform of its machine."""
     archive = tmp_path / "built.tar"
     write_layout(archive, "rms", "8.1.0", "63", base_size=BASE, own_size=OWN)
     newer.load([archive.read_bytes()])
     product.keep_images(1)
     product.append(f"\n[export]\nplatforms = {json.dumps(PLATFORMS)}\n")
-    (image,) = product.export("63")["images"]
+    product.environ["JENKINS_RELEASE_EXPORT_SOURCE"] = source
+    done = product.export("63")
+    assert done["source"] == source
+    (image,) = done["images"]
     assert newer.inspect(image["reference"]).image_id == image["indexDigest"]
     product.ok("candidate", "verify", "8.1.0/63")
     untag(newer, "61")
@@ -151,3 +214,24 @@ def test_platforms(product: Product, newer: DockerEngine, tmp_path: Path):
         )
     product.sign_off("8.1.0/63")
     product.ok("promote", "run", "8.1.0/63")
+
+
+@CONTAINERD
+def test_a_push_for_several_platforms_sends_what_is_new(
+    product: Product, newer: DockerEngine, tmp_path: Path
+):
+    """The index and what BuildKit attests are those of a save, byte for byte."""
+    product.keep_images(1)
+    product.append(f"\n[export]\nplatforms = {json.dumps(PLATFORMS)}\n")
+    for build in ("63", "64"):
+        built = tmp_path / f"{build}.tar"
+        write_layout(built, "rms", "8.1.0", build, base_size=BASE, own_size=OWN)
+        newer.load([built.read_bytes()])
+    product.export("63")
+    same_by_push(product, "64", at_least=BASE)
+    archive = next(iter((product.candidate("8.1.0/64") / "images").iterdir()))
+    newer.untag("skydrm/rms:8.1.0-64")
+    assert "Loaded image: skydrm/rms:8.1.0-64" in docker(newer, "load", "-i", str(archive))
+    assert (
+        newer.inspect("skydrm/rms:8.1.0-64").image_id == record(product, "64")["images"][0]["index"]["digest"]
+    )

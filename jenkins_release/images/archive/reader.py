@@ -187,7 +187,7 @@ class ArchiveReader:
             oci = read_oci_layout(catalog, self._platform, self._limits.index_depth)
             if docker is not None:
                 _compare(docker, [(entry.image.references, entry.configs) for entry in oci])
-            images = _merge(entry.image for entry in oci)
+            images = merge_images(entry.image for entry in oci)
             self._image_ids = {name: entry.image_ids for entry in oci for name in entry.image.references}
             every = frozenset().union(*(entry.configs for entry in oci))
             self._others = tuple(sorted(every - {image.config_digest for image in images}))
@@ -198,12 +198,12 @@ class ArchiveReader:
                 hint="expected an archive that `docker save` wrote",
             )
         if self._every:
-            return _merge(docker)
+            return merge_images(docker)
         for platform in self._platforms or [each for each in (self._platform,) if each is not None]:
             _check_platforms(docker, platform)
         if self._platform is None and len({image.platform for image in docker}) > 1:
             raise IntegrityError(f"{MANIFEST} lists images of different platforms")
-        return _merge(docker)
+        return merge_images(docker)
 
     def _read_every(self, docker: list[ArchivedImage] | None) -> tuple[ArchivedImage, ...]:
         images = read_every_image(self._catalog, self._limits.index_depth)
@@ -220,7 +220,7 @@ class ArchiveReader:
             ]
             _compare(docker, named)
         self._indexes = tuple(indexes)
-        return _merge(images)
+        return merge_images(images)
 
     def _fail(self, error: ReleaseError) -> None:
         self._failure = error
@@ -300,7 +300,7 @@ def _check_platforms(images: Sequence[ArchivedImage], wanted: Platform) -> None:
     raise_all(elsewhere)
 
 
-def _merge(images: Iterable[ArchivedImage]) -> tuple[ArchivedImage, ...]:
+def merge_images(images: Iterable[ArchivedImage]) -> tuple[ArchivedImage, ...]:
     """Merge the entries of the same image: one for each config digest, with the layers of the first."""
     merged: dict[str, ArchivedImage] = {}
     owner: dict[str, str] = {}

@@ -32,6 +32,7 @@ from jenkins_release.steps.candidate.layer_reuse import LayerGuess, ReusingWrite
 from jenkins_release.steps.candidate.loopback_names import remove_stale_names
 from jenkins_release.steps.candidate.loopback_push import NotPushed
 from jenkins_release.steps.candidate.pushed_archive import write_pushed
+from jenkins_release.steps.candidate.pushed_content import write_content
 from jenkins_release.steps.candidate.read_back import read_back
 from jenkins_release.steps.candidate.whole_archive import write_whole
 from jenkins_release.steps.context.services import Services
@@ -146,7 +147,7 @@ def write_archive(
     _log.info("%s by docker %s: %s", path, "push" if choice.push else "save", choice.why)
     if choice.push:
         try:
-            return _by_push(path, images, known, staging, services, choice)
+            return _by_push(path, images, platforms, known, staging, services, choice)
         except NotPushed as error:
             if services.configuration.export.source == "push":
                 raise
@@ -173,17 +174,23 @@ def write_archive(
 def _by_push(
     path: str,
     images: Sequence[LocalImage],
+    platforms: Sequence[str],
     known: KnownLayers,
     staging: Staging,
     services: Services,
     choice: Choice,
 ) -> WrittenArchive:
     needed = {diff_id for image in images for diff_id in image.diff_ids}
+    # The classic store tells the digests of configs, and no digest of a layer that could be believed.
+    classic = all(image.config_digest for image in images)
 
     def write(known: KnownLayers) -> WrittenArchive:
-        written = write_pushed(
-            path, images, attested_layers(known, needed, services), staging, services, choice.limits
-        )
+        if classic:
+            written = write_pushed(
+                path, images, attested_layers(known, needed, services), staging, services, choice.limits
+            )
+        else:
+            written = write_content(path, images, platforms, known, staging, services, choice.limits)
         _require_unmoved(images, services)
         return WrittenArchive(written.index, True, {}, written.copied, written.reused, "push", choice.why)
 

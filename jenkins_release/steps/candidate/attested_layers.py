@@ -9,7 +9,7 @@ from dataclasses import replace
 from jenkins_release.base.errors import ReleaseError
 from jenkins_release.records.attestation import PROVENANCE
 from jenkins_release.share.candidates import CandidateRef
-from jenkins_release.steps.candidate.known_layers import KnownLayers
+from jenkins_release.steps.candidate.known_layers import KnownLayers, Stretch
 from jenkins_release.steps.candidate.opened import open_candidate
 from jenkins_release.steps.context.services import Services
 
@@ -29,13 +29,18 @@ def attested_layers(known: KnownLayers, diff_ids: Collection[str], services: Ser
         services: Share and trusted keys.
     """
     found = [stretch for diff_id in diff_ids if (stretch := known.gzip_of(diff_id)) is not None]
+    return KnownLayers(attested(found, services))
+
+
+def attested(found: Collection[Stretch], services: Services) -> list[Stretch]:
+    """Return the same layers, and mark those that an earlier export proved; see :func:`attested_layers`."""
     proven: set[tuple[str, str]] = set()
     for origin in {stretch.origin for stretch in found if not stretch.proven}:
         proven |= _attested(origin, services)
-    return KnownLayers(
+    return [
         replace(stretch, proven=stretch.proven or (stretch.digest, stretch.diff_id) in proven)
         for stretch in found
-    )
+    ]
 
 
 def _attested(origin: str, services: Services) -> set[tuple[str, str]]:

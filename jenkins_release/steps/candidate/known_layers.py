@@ -91,6 +91,10 @@ class KnownLayers:
         found = self._found.get(digest)
         return found if found is not None and found.size == size else None
 
+    def of_digest(self, digest: str) -> Stretch | None:
+        """Return the stretch with this digest; none that is small."""
+        return self._found.get(digest)
+
     def gzip_of(self, diff_id: str) -> Stretch | None:
         """Return a stretch that is a layer with this ``diff_id``, compressed with gzip."""
         return self._gzip.get(diff_id)
