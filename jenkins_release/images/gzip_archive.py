@@ -13,7 +13,7 @@ import io
 import queue
 import tempfile
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import IO
@@ -53,6 +53,18 @@ class _Stored:
     compression: Compression
 
 
+class SpareLayers(Exception):
+    """The archive has layers of no image that was chosen, and they were written: of other platforms.
+
+    Attributes:
+        digests: Their digests in the source.
+    """
+
+    def __init__(self, digests: Collection[str]) -> None:
+        super().__init__(f"{len(digests)} layers are of no image")
+        self.digests = frozenset(digests)
+
+
 class GzipArchive:
     """Converts one archive into another; :meth:`convert` may be used once.
 
@@ -61,6 +73,7 @@ class GzipArchive:
         threads: Threads that compress.
         announce: Receives each layer's offset in the new archive, its digest and size, before :meth:`convert`
             yields any of its bytes.
+        spare: Digests of layers in the source that are left out.
 
     Attributes:
         images: The images in the new archive, once it is complete.
@@ -72,8 +85,10 @@ class GzipArchive:
         *,
         threads: int = 2,
         announce: Callable[[int, str, int], None] = lambda *_: None,
+        spare: Collection[str] = (),
     ) -> None:
         self._announce = announce
+        self._spare = frozenset(spare)
         self._pool = compression_pool(threads)
         self._finished: queue.Queue[_Stored | None] = queue.Queue(_WAITING)
         self._stopping = threading.Event()
@@ -81,6 +96,7 @@ class GzipArchive:
         self._reader = ArchiveReader(platform, hashed=False, observer=self._observer, repacked=True)
         self._failure: BaseException | None = None
         self._places: dict[int, ArchivedLayer] = {}
+        self._sources: set[str] = set()
         self._written: dict[str, tuple[int, int]] = {}
         self._offset = 0
         self.images: tuple[ArchivedImage, ...] = ()
@@ -91,6 +107,7 @@ class GzipArchive:
         Raises:
             IntegrityError: The source is not a valid archive.
             RemoteError: The temporary file cannot be written.
+            SpareLayers: Layers of other platforms were written, and have to be left out.
             BaseException: What ``source`` raises.
         """
         group = ThreadGroup()
@@ -101,7 +118,8 @@ class GzipArchive:
         try:
             while (stored := self._next()) is not None:
                 with stored.spool:
-                    yield from self._layer(stored)
+                    if stored.source.digest not in self._spare:
+                        yield from self._layer(stored)
             reading.join()
             if self._failure is not None:
                 raise self._failure
@@ -179,11 +197,15 @@ class GzipArchive:
                 yield self._counted(chunk)
             yield self._padding()
         offset, size = self._written[stored.digest]
+        self._sources.add(stored.source.digest)
         self._places[stored.source.offset] = ArchivedLayer(
             stored.diff_id, stored.digest, offset, size, stored.compression
         )
 
     def _documents(self, index: ArchiveIndex) -> Iterator[bytes]:
+        named = {layer.digest for image in index.images for layer in image.layers}
+        if spare := self._sources - named:
+            raise SpareLayers(spare)
         entries, images = [], []
         for image in index.images:
             config = self._reader.document(image.config_digest)

@@ -16,8 +16,10 @@ from jenkins_release.images import DockerEngine
 from jenkins_release.sandbox.dockerd import DockerDaemon
 from jenkins_release.sandbox.sample_images import build_images
 from jenkins_release.sandbox.sample_layout import PLATFORMS, write_layout
+from jenkins_release.steps.candidate import export_source
 from tests.candidate.test_load_by_pull import names
 from tests.candidate.test_serve import serving
+from tests.fixtures.damage import flip
 from tests.fixtures.docker import newer_daemon
 from tests.fixtures.release import BOTH_ENGINES, LAYERS, SERVICES, Product
 
@@ -134,6 +136,11 @@ def record(product: Product, build: str) -> dict[str, Any]:
     return found
 
 
+def archive_of(product: Product, build: str) -> Path:
+    (found,) = (product.candidate(f"8.1.0/{build}") / "images").iterdir()
+    return found
+
+
 def same_by_push(product: Product, build: str, *, at_least: int) -> None:
     """Check that a push makes the candidate that a save makes, from at least so many bytes on the share."""
     found = []
@@ -167,7 +174,7 @@ def test_the_candidate_of_a_push_is_the_one_of_a_save(product: Product, newer: D
     same_by_push(product, "62", at_least=BASE)
     assert tags(newer) == before
     untag(newer, "62")
-    archive = next(iter((product.candidate("8.1.0/62") / "images").iterdir()))
+    archive = archive_of(product, "62")
     assert "Loaded image: skydrm/rms:8.1.0-62" in docker(newer, "load", "-i", str(archive))
 
 
@@ -217,9 +224,85 @@ def test_platforms(product: Product, newer: DockerEngine, tmp_path: Path, source
 
 
 @CONTAINERD
-def test_a_push_for_several_platforms_sends_what_is_new(
-    product: Product, newer: DockerEngine, tmp_path: Path
-):
+def test_one_platform_of_an_index(product: Product, newer: DockerEngine, tmp_path: Path):
+    """As BuildKit makes it by default, with attestations: a candidate for one platform has only its image."""
+    product.keep_images(1)
+    for build in ("63", "64"):
+        built = tmp_path / f"{build}.tar"
+        write_layout(built, "rms", "8.1.0", build, base_size=BASE, own_size=OWN)
+        newer.load([built.read_bytes()])
+    product.export("63")
+    same_by_push(product, "64", at_least=BASE)
+
+
+@CONTAINERD
+def test_an_image_that_the_daemon_has_in_part(product: Product, newer: DockerEngine):
+    """It runs, but cannot be saved. The share has what is missing (moby #49784)."""
+    product.keep_images(1)
+    product.export("61")
+    build_images(newer, "8.1.0", "62", names=SERVICES, base_size=BASE, own_size=OWN)
+    untag(newer, "61")
+    with serving(product, ident="8.1.0/61") as served:
+        pulled = served["images"][0]["reference"]
+        docker(newer, "pull", pulled)
+        newer.tag(pulled, "skydrm/rms:8.1.0-65")
+        newer.untag(pulled)
+    words = ("candidate", "export", "--version", "8.1.0", "--build", "65")
+    saved = product.run(*words, JENKINS_RELEASE_EXPORT_SOURCE="save")
+    assert saved.status == 4
+    assert "which is not in the archive" in saved.err
+    product.environ["JENKINS_RELEASE_EXPORT_SOURCE"] = "push"
+    product.export("65")
+    product.ok("candidate", "verify", "8.1.0/65")
+
+
+@CONTAINERD
+def test_auto(product: Product, newer: DockerEngine, monkeypatch: pytest.MonkeyPatch):
+    """The daemon needs no warming: what counts is what the share has."""
+    monkeypatch.setattr(export_source, "_WORTH_S", 0.01)
+    first = product.export("61")
+    assert (first["source"], first["why"]) == ("save", "the share has 0 of 3 layers, 0.0 MB")
+    build_images(newer, "8.1.0", "62", names=SERVICES, base_size=BASE, own_size=OWN)
+    second = product.export("62")
+    assert (second["source"], second["why"]) == ("push", "the share has 1 of 3 layers, 3.2 MB")
+
+
+@CONTAINERD
+def test_a_layer_on_the_share_that_is_damaged(product: Product, newer: DockerEngine):
+    """It is named, and sent after all."""
+    product.export("61")
+    layer = max(record(product, "61")["images"][0]["layers"], key=lambda layer: int(layer["size"]))
+    flip(archive_of(product, "61"), layer["offset"] + layer["size"] // 2)
+    build_images(newer, "8.1.0", "62", names=SERVICES, base_size=BASE, own_size=OWN)
+    product.environ["JENKINS_RELEASE_EXPORT_SOURCE"] = "push"
+    done = product.run("candidate", "export", "--version", "8.1.0", "--build", "62")
+    assert done.status == 0
+    assert "check 8.1.0/61 with 'candidate verify'" in done.err
+    product.ok("candidate", "verify", "8.1.0/62")
+
+
+@CONTAINERD
+def test_a_layer_that_is_recorded_as_another_one(product: Product, newer: DockerEngine):
+    """Whoever can write to the share may say so; what the daemon pushes decides."""
+    product.export("61")
+    layer = max(record(product, "61")["images"][0]["layers"], key=lambda layer: int(layer["size"]))
+    untag(newer, "61")
+    newer.load([archive_of(product, "61").read_bytes()])
+    for name in SERVICES:
+        newer.tag(f"skydrm/{name}:8.1.0-61", f"skydrm/{name}:8.1.0-62")
+    manifest = product.candidate("8.1.0/61") / "candidate.json"
+    manifest.chmod(0o644)
+    manifest.write_text(manifest.read_text().replace(layer["diff_id"], f"sha256:{'1' * 64}"))
+    product.environ["JENKINS_RELEASE_EXPORT_SOURCE"] = "push"
+    done = product.run("candidate", "export", "--version", "8.1.0", "--build", "62")
+    assert done.status == 0
+    assert f"8.1.0/61 records {layer['digest']} as another layer" in done.err
+    product.ok("candidate", "verify", "8.1.0/62")
+    assert layer["diff_id"] in {each["diff_id"] for each in record(product, "62")["images"][0]["layers"]}
+
+
+@CONTAINERD
+def test_a_push_for_several_platforms(product: Product, newer: DockerEngine, tmp_path: Path):
     """The index and what BuildKit attests are those of a save, byte for byte."""
     product.keep_images(1)
     product.append(f"\n[export]\nplatforms = {json.dumps(PLATFORMS)}\n")
@@ -229,7 +312,7 @@ def test_a_push_for_several_platforms_sends_what_is_new(
         newer.load([built.read_bytes()])
     product.export("63")
     same_by_push(product, "64", at_least=BASE)
-    archive = next(iter((product.candidate("8.1.0/64") / "images").iterdir()))
+    archive = archive_of(product, "64")
     newer.untag("skydrm/rms:8.1.0-64")
     assert "Loaded image: skydrm/rms:8.1.0-64" in docker(newer, "load", "-i", str(archive))
     assert (

@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from jenkins_release.base.errors import IntegrityError
 from jenkins_release.base.progress import telling_waits
 from jenkins_release.base.stream import fan_out
 from jenkins_release.images import ArchivedImage, ArchiveIndex, ArchiveReader, LocalImage
-from jenkins_release.images.gzip_archive import GzipArchive
+from jenkins_release.images.gzip_archive import GzipArchive, SpareLayers
 from jenkins_release.images.gzip_digests import GzipDigests
 from jenkins_release.records.archive_index import ArchivedIndex
 from jenkins_release.records.candidate import (
@@ -143,7 +143,7 @@ def write_archive(
             written.
         RemoteError: Daemon or share failed.
     """
-    choice, gave_up = choose_source(images, platforms, known, services), False
+    choice, gave_up = choose_source(images, known, services), False
     _log.info("%s by docker %s: %s", path, "push" if choice.push else "save", choice.why)
     if choice.push:
         try:
@@ -158,7 +158,12 @@ def write_archive(
         why = choice.why
 
     def write(known: KnownLayers) -> WrittenArchive:
-        written = _write(path, images, platforms, known, staging, services)
+        try:
+            written = _write(path, images, platforms, known, staging, services)
+        except SpareLayers as error:
+            _log.info("%s is saved again, without layers of other platforms than %s", path, platforms[0])
+            staging.remove(path)
+            written = _write(path, images, platforms, known, staging, services, spare=error.digests)
         _require_unmoved(images, services)
         read_back(path, written.index, written.copied, staging, services)
         return written
@@ -204,6 +209,8 @@ def _write(
     known: KnownLayers,
     staging: Staging,
     services: Services,
+    *,
+    spare: Collection[str] = (),
 ) -> WrittenArchive:
     section = services.configuration.export
     saved = services.engine.save([image.reference for image in images])
@@ -226,7 +233,7 @@ def _write(
             task.advance(len(chunk))
 
         if section.layers == "gzip":
-            index = _compressed(platform, stream, write, known, reusing)
+            index = _compressed(platform, stream, write, known, reusing, spare)
             return WrittenArchive(index, True, {}, reusing.copied, reusing.saved)
         if len(known):
             diff_ids = {diff_id for image in images for diff_id in image.diff_ids}
@@ -260,12 +267,13 @@ def _compressed(
     write: Callable[[bytes], None],
     known: KnownLayers,
     reusing: ReusingWriter,
+    spare: Collection[str],
 ) -> ArchiveIndex:
     def layer(offset: int, digest: str, size: int) -> None:
         if stretch := known.find(digest, size):
             reusing.announce(offset, stretch)
 
-    archive, sha256 = GzipArchive(platform, announce=layer), hashlib.sha256()
+    archive, sha256 = GzipArchive(platform, announce=layer, spare=spare), hashlib.sha256()
     with contextlib.closing(archive.convert(stream)) as chunks:
         size = fan_out(chunks, [sha256.update, write])
     return archive.index(sha256.hexdigest(), size)

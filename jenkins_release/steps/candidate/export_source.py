@@ -37,14 +37,11 @@ class Choice:
     limits: PushLimits = field(default_factory=PushLimits)
 
 
-def choose_source(
-    images: Sequence[LocalImage], platforms: Sequence[str], known: KnownLayers, services: Services
-) -> Choice:
+def choose_source(images: Sequence[LocalImage], known: KnownLayers, services: Services) -> Choice:
     """Choose how the images of an archive leave the daemon.
 
     Args:
         images: The images.
-        platforms: Their platforms.
         known: Layers on the share.
         services: Daemon and configuration.
 
