@@ -9,6 +9,7 @@ GROOVY_LINT := build/groovy-lint/.installed
 S3RVER := build/s3rver/.installed
 SIGSTORE := build/sigstore-verify/.installed
 NEWER_DOCKER := build/newer-docker/.installed
+COSIGN := build/cosign/.installed
 PYTEST_ARGS ?=
 ADVERSARY_ARGS ?=
 FAULTS_ARGS ?=
@@ -54,7 +55,7 @@ demo: machine-demo $(STAMP) $(SIGSTORE) ## Run a whole release for real on loopb
 	@SIGSTORE_MODULES=$(CURDIR)/$(dir $(SIGSTORE))node_modules $(BIN)/jenkins-release sandbox demo
 
 test: export PYTHONDONTWRITEBYTECODE := # what one process has compiled, the next ones need not
-test: machine-test $(STAMP) $(KERBEROS) $(GROOVY_LINT) $(S3RVER) $(SIGSTORE) $(NEWER_DOCKER) ## Run the whole test suite against real Docker, Samba and registry
+test: machine-test $(STAMP) $(KERBEROS) $(GROOVY_LINT) $(S3RVER) $(SIGSTORE) $(NEWER_DOCKER) $(COSIGN) ## Run the whole test suite against real Docker, Samba and registry
 	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 test-all: ## Run the whole suite, with every case of which make test plays a part
@@ -83,7 +84,7 @@ lint: machine-lint $(STAMP) $(KERBEROS) $(GROOVY_LINT) ## Run the quality gate: 
 	@$(BIN)/ruff format --check . $(PROGRAMS)
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
-	@shellcheck scripts/check-machine scripts/debian-packages scripts/docker-daemon scripts/install-debian-packages scripts/newer-docker scripts/test-jenkins scripts/write-constraints scripts/write-library-branch .ci/run
+	@shellcheck scripts/check-machine scripts/debian-packages scripts/docker-daemon scripts/install-debian-packages scripts/newer-docker scripts/test-jenkins scripts/unpack-debian scripts/write-constraints scripts/write-library-branch .ci/run
 	@shellcheck --shell=sh --external-sources jenkins_release/bundle/*.sh jenkins_release/bundle/lib/*.sh
 	@shellcheck --severity=warning tests/bundle/*.bats tests/bundle/helper.bash
 	@$(BIN)/python scripts/lint-groovy
@@ -96,8 +97,12 @@ build/%/.installed: scripts/%/package.json scripts/%/package-lock.json
 	@cd $(@D) && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
 
-$(NEWER_DOCKER): scripts/newer-docker
+$(NEWER_DOCKER): scripts/newer-docker scripts/unpack-debian
 	@scripts/newer-docker $(@D)
+	@touch $@
+
+$(COSIGN): scripts/unpack-debian
+	@scripts/unpack-debian $(@D) cosign
 	@touch $@
 
 library: ## Put vars/ of main alone on the branch library, for Jenkins to check out

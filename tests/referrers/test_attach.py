@@ -19,6 +19,7 @@ from tests.fixtures.attached import (
     SUMMARY,
     RegistryView,
     statement_of,
+    verify_with_cosign,
     verify_with_sigstore,
 )
 from tests.fixtures.command import fails
@@ -133,6 +134,20 @@ def test_sigstores_own_verifier_accepts_what_was_attached(attached: RegistryView
             assert (done.returncode, done.stdout) == (0, kind), done.stderr
 
 
+def test_cosign_accepts_what_was_attached(attached: RegistryView) -> None:
+    """Both statements of an image, with the options of docs/verify.md and nothing but the public key."""
+    image, other = attached.images()
+    for kind, bundle in attached.bundles(*image).items():
+        done = verify_with_cosign(attached, image, attached.key(), kind, "--new-bundle-format")
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["payload"] == bundle["dsseEnvelope"]["payload"]
+    refused = verify_with_cosign(attached, image, attached.key("qa"), SUMMARY, "--new-bundle-format")
+    assert refused.returncode != 0
+    assert "accepted signatures do not match threshold" in refused.stderr
+    refused = verify_with_cosign(attached, other, attached.key(), "openvex", "--new-bundle-format")
+    assert refused.returncode != 0
+
+
 def test_another_promotion_key_adds_its_own_statements(attached: RegistryView) -> None:
     """Each key vouches for itself: here one of ECDSA P-256, after one of Ed25519."""
     product = attached.product
@@ -151,6 +166,9 @@ def test_another_promotion_key_adds_its_own_statements(attached: RegistryView) -
         bundle = attached.get(f"{repository}/blobs/{layer['digest']}").json()
         done = verify_with_sigstore(bundle, attached.key("promotion2"), digest)
         assert (done.returncode, done.stdout) == (0, each["predicateType"]), done.stderr
+    image = attached.images()[0]
+    done = verify_with_cosign(attached, image, attached.key("promotion2"), SUMMARY, "--new-bundle-format")
+    assert done.returncode == 0, done.stderr
 
 
 def test_sigstores_own_verifier_refuses_everything_else(attached: RegistryView) -> None:
@@ -396,6 +414,8 @@ def test_tools_that_read_no_bundles_get_legacy_tags(validated: Product) -> None:
             assert layer["annotations"] == said
             assert envelope == bundles.pop(kind)["dsseEnvelope"]
         assert not bundles
+    done = verify_with_cosign(view, view.images()[0], view.key(), SUMMARY)
+    assert done.returncode == 0, done.stderr
     validated.sandbox.ecr.forget_requests()
     validated.ok(*ATTACH)
     assert writes(validated) == []
