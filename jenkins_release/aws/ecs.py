@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC
 from functools import cached_property
 from typing import Any, Protocol
 
 from jenkins_release.aws.errors import error_code, translate
 from jenkins_release.aws.session import aws_client
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.errors import ConfigurationError, ReleaseError, RemoteError
 from jenkins_release.base.waits import Limits
 from jenkins_release.records.stack_service import Deployment, EcsService, ServiceEvent

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime
 from typing import Any
 
 from pydantic import SecretStr
 
 from jenkins_release.aws.iam_calls import EXISTS, GONE, IamCalls, document_of
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.errors import RemoteError
 
 _MOST_VERSIONS = 5

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from jenkins_release.aws.errors import aws_errors, error_answer
 from jenkins_release.aws.session import aws_client
 from jenkins_release.base.clocks import http_date
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.waits import Limits
 
 _ATTEMPTS = 2

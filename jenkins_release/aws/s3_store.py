@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Callable
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
 from jenkins_release.aws.s3 import Bucket, Damaged, Precondition, Unsupported
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.errors import ConfigurationError, ReleaseError
 
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, Protocol
 
 from jenkins_release.aws.errors import aws_errors, error_code, translate
 from jenkins_release.aws.session import aws_client
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.errors import ConfigurationError, RemoteError
 from jenkins_release.base.waits import Limits
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.errors import Category, ReleaseError
 from jenkins_release.base.waits import Stopped, ThreadGroup, stopping
 

@@ -9,9 +9,9 @@ import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.signals import before_the_end, interrupt_if_due, whole
 from jenkins_release.base.waits import check, remaining
 

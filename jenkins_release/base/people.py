@@ -10,8 +10,10 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
+
+from jenkins_release.base.dataclass import dataclass
 
 # Default_Ignorable_Code_Point besides the format characters (Unicode 15, DerivedCoreProperties.txt):
 # they show nothing.

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+
+from jenkins_release.base.dataclass import dataclass
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,13 @@ import random
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import TypeVar, TypeVarTuple
 
 import tenacity
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.errors import ReleaseError
 from jenkins_release.base.moments import second
 from jenkins_release.base.numbers import whole_number

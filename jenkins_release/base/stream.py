@@ -6,9 +6,9 @@ import queue
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.waits import Stopped, ThreadGroup, check
 
 Sink = Callable[[bytes], None]

@@ -31,9 +31,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, ParamSpec, TypeVar
+
+from jenkins_release.base.dataclass import dataclass
 
 T = TypeVar("T", bound=bytes)
 R = TypeVar("R")

@@ -8,11 +8,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import ClassVar, TextIO
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.errors import without_secrets
 from jenkins_release.base.moments import duration
 from jenkins_release.base.progress import Progress, Task

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.oci.manifests import RawManifest
 
 

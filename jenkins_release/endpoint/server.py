@@ -11,10 +11,11 @@ import socket
 import socketserver
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import TracebackType
 from typing import Any
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.errors import ConfigurationError
 from jenkins_release.base.waits import Stopped
 from jenkins_release.endpoint.plain_http import PlainHttpHandler

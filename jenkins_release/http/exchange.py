@@ -11,7 +11,6 @@ import re
 import ssl
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import SplitResult, urljoin, urlsplit
 
@@ -24,6 +23,7 @@ from urllib3.exceptions import HTTPError
 from urllib3.util.response import assert_header_parsing
 
 from jenkins_release.base.causes import caused_by
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.pools import close_pools
 from jenkins_release.base.waits import Call, Limits, check
 from jenkins_release.http.late import is_late

@@ -11,7 +11,6 @@ import json
 import re
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from docker.tls import TLSConfig
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.errors import ConfigurationError
 
 DEFAULT_URL = "unix:///var/run/docker.sock"

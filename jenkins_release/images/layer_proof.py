@@ -7,8 +7,8 @@ and a manifest from someone else proves nothing until its layers have been decom
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.errors import IntegrityError
 from jenkins_release.base.strict_json import strict_json
 from jenkins_release.images.archive.blobs import BlobHasher, as_layer

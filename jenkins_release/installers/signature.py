@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from jenkins_release.base.child_process import run_child
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.errors import ConfigurationError
 from jenkins_release.base.waits import waiting
 

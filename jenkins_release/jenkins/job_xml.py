@@ -8,12 +8,12 @@ managed parts are compared and shown.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from xml.etree import ElementTree as ET
 
 from defusedxml import ElementTree as SafeET
 from defusedxml.common import DefusedXmlException
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.errors import RemoteError
 from jenkins_release.jenkins.model import Parameter, ParameterKind
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.jenkins.job_xml import FOLDER, PIPELINE, Item, Source
 from jenkins_release.jenkins.model import Parameter
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.records.message import Message
 
 

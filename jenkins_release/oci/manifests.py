@@ -12,9 +12,10 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.errors import IntegrityError
 from jenkins_release.base.strict_json import check_shape, strict_json
 from jenkins_release.oci.platforms import Platform, normalise, same_platform

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import date
 from functools import cache
 from hashlib import sha256
@@ -12,6 +12,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.portal.colours import brand_style
 from jenkins_release.portal.memory import NAME
 from jenkins_release.portal.system import OTHER, SYSTEMS, described

@@ -6,10 +6,11 @@ Paths are relative to the portal's root, with ``/`` between the parts (``SkyDRM/
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import timedelta
 from typing import Protocol
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.errors import ConfigurationError, IntegrityError, RemoteError
 
 Advance = Callable[[int], None]

@@ -17,12 +17,12 @@ from base64 import b64encode
 from collections import deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 from urllib.parse import quote
 
 from jenkins_release.aws.s3 import Bucket, Denied, Unsupported, UploadGone
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.errors import IntegrityError, ReleaseError
 from jenkins_release.base.waits import Stopped, ThreadGroup
 from jenkins_release.portal.protocol import Advance, Sent, Upload, check_read

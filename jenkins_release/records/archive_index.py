@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
+
+from jenkins_release.base.dataclass import dataclass
 
 Compression = Literal["none", "gzip", "zstd"]
 """How a layer is stored in an archive."""

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
 
 from securesystemslib.exceptions import UnverifiedSignatureError, VerificationError
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.errors import IntegrityError
 from jenkins_release.base.signing import Envelope, Signer, SSlibKey
 from jenkins_release.base.strict_json import Fields, Items, Keyed, Scalar, check_shape, strict_json

@@ -11,8 +11,9 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.errors import IntegrityError
 from jenkins_release.base.strict_json import Fields, Scalar, check_shape, strict_json
 from jenkins_release.records.base import MAX_RECORD_BYTES, canonical_json

@@ -9,10 +9,10 @@ altered, truncated, copied from elsewhere or missing counts as never written.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar, Literal
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.errors import IntegrityError
 from jenkins_release.base.moments import minute
 from jenkins_release.base.signing import Envelope, Signer

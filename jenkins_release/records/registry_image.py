@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.oci.manifests import (
     UNKNOWN,
     Content,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from jenkins_release.base.dataclass import dataclass
 
 _MAY_COME = frozenset(
     {"none", "PENDING", "IN_PROGRESS", "COMPLETE", "ACTIVE", "PENDING_INITIAL_SCAN", "SCAN_IN_PROGRESS"}

@@ -11,9 +11,10 @@ import io
 import stat
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.errors import ConfigurationError, IntegrityError
 from jenkins_release.base.names import check_path
 

@@ -13,12 +13,13 @@ import binascii
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from cryptography.hazmat.primitives import serialization
 from securesystemslib.exceptions import UnverifiedSignatureError, VerificationError
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.errors import IntegrityError
 from jenkins_release.base.public_keys import public_pem
 from jenkins_release.base.signing import Envelope, Signature, Signer, SSlibKey

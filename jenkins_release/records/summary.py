@@ -7,10 +7,10 @@ were verified against the release's policy, and from which attestations that fol
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.records.attestation import KINDS
 from jenkins_release.records.candidate import Candidate
 from jenkins_release.records.release import Promotion

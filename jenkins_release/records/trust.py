@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from functools import cached_property
 from hashlib import sha256
@@ -19,6 +19,7 @@ from pydantic import Field, model_validator
 from tuf.api.metadata import Metadata, Role, Root
 from tuf.api.serialization import SerializationError
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.errors import ConfigurationError, IntegrityError
 from jenkins_release.base.public_keys import parse_public_key, public_pem
 from jenkins_release.base.signing import Signer, SSlibKey

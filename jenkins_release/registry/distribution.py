@@ -10,12 +10,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from urllib.parse import urlencode
 
 import requests
 from requests.auth import AuthBase, HTTPBasicAuth
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.errors import ConfigurationError, IntegrityError, RemoteError
 from jenkins_release.base.retry import asked_wait
 from jenkins_release.base.strict_json import strict_json

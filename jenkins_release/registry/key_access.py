@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
@@ -18,6 +17,7 @@ from requests.auth import HTTPBasicAuth
 from jenkins_release.aws.errors import error_code, translate
 from jenkins_release.aws.iam import Credentials
 from jenkins_release.aws.session import CONNECT_TIMEOUT_S, boto_session, check_endpoint
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.errors import RemoteError
 from jenkins_release.base.strict_json import check_shape, strict_json
 from jenkins_release.base.waits import Limits

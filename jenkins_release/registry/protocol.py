@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from fnmatch import fnmatchcase
 from typing import Protocol
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.errors import RemoteError
 from jenkins_release.oci.manifests import RawManifest
 from jenkins_release.oci.referrers import Referrer, Subject

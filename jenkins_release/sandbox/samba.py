@@ -13,9 +13,10 @@ import pwd
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.errors import ConfigurationError, RemoteError
 from jenkins_release.sandbox.process import LOOPBACK, OneServer, Server, find_program, free_port, listening
 

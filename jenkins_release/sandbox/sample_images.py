@@ -13,10 +13,10 @@ import platform
 import random
 import tarfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.errors import ConfigurationError
 from jenkins_release.images.protocol import ImageEngine
 from jenkins_release.oci.platforms import Platform, normalise

@@ -10,12 +10,12 @@ import os
 import socket
 import struct
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import docker
 from docker.errors import APIError, NotFound
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.errors import ConfigurationError, ReleaseError
 from jenkins_release.images.docker_client import connect, connection_settings, translated
 from jenkins_release.sandbox.sample_images import is_demo_image

@@ -12,9 +12,10 @@ import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from pathlib import Path
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.errors import ConfigurationError, ReleaseError, RemoteError
 from jenkins_release.images import DockerEngine
 from jenkins_release.sandbox.aws.moto_server import MotoServer

@@ -8,9 +8,10 @@ attestation manifest, of the media type ``application/vnd.in-toto+json``. The an
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.strict_json import shown
 from jenkins_release.records.sbom import PREDICATE_TYPES, BillOfMaterials, DocumentFormat, Subject
 from jenkins_release.sbom.formats import read_value

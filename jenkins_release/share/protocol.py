@@ -10,9 +10,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import Protocol, Self
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.errors import RemoteError
 
 

@@ -6,8 +6,8 @@ Follows the OCI image specification, config.md ("Properties") and descriptor.md.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.errors import IntegrityError
 from jenkins_release.images.archive.blobs import Blob, as_layer
 from jenkins_release.images.archive.catalog import Catalog

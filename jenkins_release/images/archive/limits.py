@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from jenkins_release.base.dataclass import dataclass
 
 
 @dataclass(frozen=True)

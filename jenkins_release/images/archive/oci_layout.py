@@ -9,8 +9,8 @@ images are containerd's annotation ``io.containerd.image.name``, else
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.errors import ConfigurationError, IntegrityError
 from jenkins_release.base.strict_json import check_shape
 from jenkins_release.images.archive.catalog import BLOB_FOLDER, Catalog

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.rules.customers.users import Customer
 
 _NOT_IN_A_SID = re.compile(r"[^A-Za-z0-9]")

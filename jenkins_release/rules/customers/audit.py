@@ -7,10 +7,11 @@ to do.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 from typing import Any
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.moments import day
 from jenkins_release.rules.customers import users as tag
 from jenkins_release.rules.customers.iam_policy import (

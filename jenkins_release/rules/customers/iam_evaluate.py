@@ -13,11 +13,12 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, Literal
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.rules.customers.iam_policy import Policy
 
 Answer = Literal["allow", "implicit deny", "explicit deny"]

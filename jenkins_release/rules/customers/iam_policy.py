@@ -14,10 +14,10 @@ import ipaddress
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.errors import ConfigurationError
 from jenkins_release.base.regions import partition_of
 from jenkins_release.base.tags import repository_problem

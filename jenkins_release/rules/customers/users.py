@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import date, datetime
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.errors import ConfigurationError
 
 CUSTOMER, TICKET, ISSUED_BY, EXPIRES = "customer", "ticket", "issued-by", "expires"

@@ -9,11 +9,11 @@ so does every step that shows or serves one.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from pydantic import ValidationError
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.errors import IntegrityError
 from jenkins_release.records.attestation import (
     APPROVAL,

@@ -7,12 +7,13 @@ Whoever reads the share again compares, and keeps what is the same: see
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime
 from functools import cached_property
 from hashlib import sha256
 from types import MappingProxyType
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.errors import IntegrityError
 from jenkins_release.base.signing import Envelope, Key
 from jenkins_release.records.attestation import (

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.moments import minute
 from jenkins_release.rules.gate.conditions import Reason
 from jenkins_release.rules.gate.decision import Decision

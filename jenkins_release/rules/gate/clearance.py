@@ -6,9 +6,9 @@ A clearance can be made only if the decision was about exactly these images of e
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.errors import IntegrityError
 from jenkins_release.oci.manifests import UNKNOWN, sha256_digest
 from jenkins_release.oci.platforms import same_platform

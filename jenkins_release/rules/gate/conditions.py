@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.moments import minute
 from jenkins_release.base.people import people_with_keys, person_key
 from jenkins_release.base.versions import ReleaseVersion

@@ -6,8 +6,9 @@ It opens nothing, and takes the time as an argument.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.errors import ConfigurationError, IntegrityError
 from jenkins_release.base.text import plain
 from jenkins_release.base.versions import ReleaseVersion

@@ -15,9 +15,10 @@ chain by another key that is valid now, made while the first one was valid.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.errors import IntegrityError
 from jenkins_release.base.moments import minute
 from jenkins_release.records.attestation import (

@@ -9,9 +9,9 @@ Until then, the rest does not count for a release (:mod:`jenkins_release.rules.g
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.errors import IntegrityError
 from jenkins_release.base.moments import second
 from jenkins_release.records.attestation import KINDS, PROVENANCE

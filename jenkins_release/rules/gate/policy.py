@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from datetime import datetime
 from functools import cached_property
 from hashlib import sha256
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.people import People
 from jenkins_release.config.model import PolicySection
 from jenkins_release.records.attestation import TrustedKey

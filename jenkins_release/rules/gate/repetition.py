@@ -7,9 +7,9 @@ it. Anyone who says something else, or repeats it after it was taken back, signs
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.records.attestation import (
     APPROVAL,
     DELETION,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.errors import REDACTED, without_secrets
 from jenkins_release.base.secret_names import POSSIBLE
 from jenkins_release.records.candidate import Candidate, PlatformRecord

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from jenkins_release.base.dataclass import dataclass
 
 PUSHED = "pushed"
 """Field of a promotion attestation's predicate: what its run pushed, and how fast."""

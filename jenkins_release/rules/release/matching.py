@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.records.archive_index import ArchiveIndex
 from jenkins_release.records.candidate import (
     Candidate,

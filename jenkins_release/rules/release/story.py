@@ -6,10 +6,10 @@ Nothing is left out: what does not count, has no known signer, or was altered is
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.errors import IntegrityError
 from jenkins_release.records.attestation import (
     PROMOTION,

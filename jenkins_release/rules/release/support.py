@@ -9,10 +9,10 @@ withdrawn version opens no line. Anything without a known version is never touch
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date
 from typing import Literal
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.tags import registry_tags, released_versions
 from jenkins_release.base.versions import ReleaseVersion
 

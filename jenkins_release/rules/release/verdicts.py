@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.moments import minute
 from jenkins_release.base.text import plain
 from jenkins_release.rules.gate.binding import tested_text

@@ -7,9 +7,9 @@ as for botocore's waiter ``services_stable``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.records.stack_service import EcsService
 
 State = Literal["steady", "moving", "failed", "returned", "replaced"]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+
+from jenkins_release.base.dataclass import dataclass
 
 NOT_A_RELEASE = "not a release"
 MIXED = "mixed"

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.records.refresh import RefreshRecord, StackState
 
 

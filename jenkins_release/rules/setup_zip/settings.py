@@ -7,8 +7,8 @@ the type allows an empty answer. Empty lines and lines that begin with ``#`` are
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.errors import ConfigurationError
 
 TYPES = ("host", "port", "path", "certificate", "key", "password", "number", "text", "choice")

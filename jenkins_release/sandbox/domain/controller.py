@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.sandbox.domain.network import listening
 from jenkins_release.sandbox.domain.tools import run_tool
 from jenkins_release.sandbox.process import OneServer, Server, find_program

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.oci.manifests import INDEX_TYPES, MANIFEST_TYPES, sha256_digest
 from jenkins_release.sandbox.api_fault import ApiFault
 from jenkins_release.sandbox.ecr.state import EcrState, Image, RepositoryState

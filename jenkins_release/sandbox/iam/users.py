@@ -10,11 +10,12 @@ import http.client
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.rules.customers.iam_evaluate import Answer, IamCall, evaluate
 from jenkins_release.sandbox.api_fault import ApiFault
 from jenkins_release.sandbox.iam.moto import SNAPSHOT

@@ -3,9 +3,9 @@ r"""Where a share is: ``\\server\share\folder``, ``//server/share/folder`` or ``
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.errors import ConfigurationError
 from jenkins_release.base.names import name_problem
 

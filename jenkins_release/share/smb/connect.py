@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from smbprotocol.exceptions import BadNetworkName, PathNotCovered
 from smbprotocol.tree import TreeConnect
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.errors import ConfigurationError, RemoteError
 from jenkins_release.share.protocol import PathNotFound
 from jenkins_release.share.smb.address import SmbAddress

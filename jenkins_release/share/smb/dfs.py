@@ -13,7 +13,7 @@ import logging
 import re
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from smbprotocol.connection import Capabilities
@@ -23,6 +23,7 @@ from smbprotocol.ioctl import CtlCode, IOCTLFlags, SMB2IOCTLRequest, SMB2IOCTLRe
 from smbprotocol.session import Session
 from smbprotocol.tree import TreeConnect
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.share.smb.address import SmbAddress
 from jenkins_release.share.smb.wire import SmbWire
 

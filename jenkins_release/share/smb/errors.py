@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from smbprotocol.exceptions import (
     SMBAuthenticationError,
@@ -21,6 +20,7 @@ from smbprotocol.header import NtStatus
 from smbprotocol.structure import InvalidFieldDefinition
 from spnego.exceptions import FeatureMissingError, NativeError, SpnegoError
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.errors import RemoteError
 from jenkins_release.share.protocol import (
     AccessRefused,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 import spnego
@@ -11,6 +11,7 @@ from smbprotocol.connection import Capabilities
 from smbprotocol.exceptions import MoreProcessingRequired
 from smbprotocol.session import Session, SMB2SessionSetupRequest, SMB2SessionSetupResponse
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.errors import ConfigurationError, RemoteError
 from jenkins_release.base.waits import LEAST_RATE
 from jenkins_release.share.smb import kerberos

@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
 from datetime import datetime
 
 from smbprotocol.open import Open
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.errors import IntegrityError, RemoteError
 from jenkins_release.base.waits import Stopped
 from jenkins_release.share.checks import too_short

@@ -10,12 +10,12 @@ from __future__ import annotations
 import abc
 import contextlib
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
 
 from isal import isal_zlib
 from smbprotocol.exceptions import SMBConnectionClosed, SMBException, SMBResponseException
 from smbprotocol.open import Open
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.share.smb.connection import SmbConnection
 from jenkins_release.share.smb.errors import FOREIGN
 from jenkins_release.share.smb.packed.exchange import Done

@@ -6,9 +6,10 @@ import tempfile
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import IO
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.errors import IntegrityError, RemoteError
 from jenkins_release.images.archive.blobs import Blob, BlobHasher
 from jenkins_release.images.archive.header import BLOCK, docker_takes_for, is_header

@@ -7,9 +7,10 @@ manifest, or what an attestation consists of. It is read without the rest of the
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from hashlib import sha256
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.errors import IntegrityError
 from jenkins_release.base.stream import at_most
 from jenkins_release.base.waits import check

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.errors import ConfigurationError
 from jenkins_release.images import LocalImage
 from jenkins_release.steps.candidate.known_layers import LEAST, KnownLayers

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.errors import ConfigurationError, RemoteError
 from jenkins_release.records.candidate import FileRecord, checksum_lines
 from jenkins_release.share.candidates import ATTESTATIONS, CHECKSUMS, MANIFEST, CandidateRef

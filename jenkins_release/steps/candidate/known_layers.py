@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.errors import ReleaseError
 from jenkins_release.base.versions import ReleaseVersion
 from jenkins_release.records.archive_index import Compression

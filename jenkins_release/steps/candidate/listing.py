@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.errors import IntegrityError, ReleaseError
 from jenkins_release.records.attestation import Statement
 from jenkins_release.records.candidate import Candidate

@@ -7,10 +7,11 @@ again, it compares.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import cached_property
 from hashlib import sha256
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.errors import (
     ConfigurationError,
     GateRefused,

@@ -6,9 +6,10 @@ import tempfile
 import threading
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import IO
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.errors import IntegrityError, RemoteError
 from jenkins_release.images.archive.blobs import BlobHasher
 from jenkins_release.images.archive.limits import ArchiveLimits

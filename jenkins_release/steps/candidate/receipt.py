@@ -12,11 +12,11 @@ import re
 import socket
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.errors import ConfigurationError, IntegrityError, ReleaseError, RemoteError
 from jenkins_release.base.moments import minute
 from jenkins_release.config.home import expand_home

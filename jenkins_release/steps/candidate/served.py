@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cache, partial
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.endpoint.protocol import ServedBlob
 from jenkins_release.oci.manifests import RawManifest
 from jenkins_release.records.candidate import CandidateImage, ImageRecord, MultiPlatformRecord, make_manifest

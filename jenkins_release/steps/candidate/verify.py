@@ -24,9 +24,9 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.errors import ConfigurationError, IntegrityError
 from jenkins_release.base.moments import moment_of, second
 from jenkins_release.records.candidate import FileRecord, checksum_lines

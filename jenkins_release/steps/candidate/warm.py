@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 import threading
 import time
-from dataclasses import dataclass
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.errors import ConfigurationError
 from jenkins_release.base.names import check_identifier
 from jenkins_release.base.tags import image_reference

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.progress import telling_waits
 from jenkins_release.base.stream import fan_out
 from jenkins_release.images import ArchiveIndex, ArchiveReader

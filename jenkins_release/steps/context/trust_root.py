@@ -9,11 +9,12 @@ from __future__ import annotations
 import stat
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.errors import ConfigurationError, GateRefused
 from jenkins_release.base.moments import minute
 from jenkins_release.base.utf8 import NotUtf8, read_utf8

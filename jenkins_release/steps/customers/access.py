@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.environment import in_build
 from jenkins_release.base.errors import ConfigurationError, GateRefused, ReleaseError, RemoteError
 from jenkins_release.base.text import did_you_mean

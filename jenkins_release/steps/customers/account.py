@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.errors import ConfigurationError
 from jenkins_release.registry.policies import RepositoryPolicies
 from jenkins_release.registry.protocol import RepositoryNotFound

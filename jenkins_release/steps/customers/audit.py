@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
 from jenkins_release.aws.iam import AccessKey, IamUser
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.errors import GateRefused
 from jenkins_release.base.tags import released_versions
 from jenkins_release.base.versions import ReleaseVersion

@@ -7,11 +7,11 @@ customer's machine, it tries what Docker does and needs no further right.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 from jenkins_release.base.checks import Check, judged
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.errors import GateRefused, ReleaseError
 from jenkins_release.base.moments import day
 from jenkins_release.rules.customers import users as tag

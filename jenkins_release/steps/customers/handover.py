@@ -10,13 +10,13 @@ import contextlib
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from pydantic import SecretStr
 
 from jenkins_release.aws.secrets import OWNER
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.errors import ConfigurationError, RemoteError
 
 if TYPE_CHECKING:

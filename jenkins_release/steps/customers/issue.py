@@ -8,12 +8,13 @@ the command again ends in the same state.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import timedelta
 from functools import partial
 from typing import Any
 
 from jenkins_release.aws.iam import AccessKey, IamUser
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.errors import ConfigurationError, GateRefused, RemoteError
 from jenkins_release.rules.customers import users as tag
 from jenkins_release.rules.customers.iam_policy import (

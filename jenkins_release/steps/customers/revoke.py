@@ -10,10 +10,10 @@ room. Until the user is deleted, after a grace period, all the rest can be undon
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Literal
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.errors import ConfigurationError, GateRefused
 from jenkins_release.config import CUSTOMER_KEY_ID, CUSTOMER_KEY_SECRET
 from jenkins_release.rules.customers import users as tag

@@ -11,11 +11,12 @@ rotation made are a matter for a person: nothing is changed then.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import date, datetime, timedelta
 from typing import Literal
 
 from jenkins_release.aws.iam import AccessKey
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.errors import ConfigurationError, GateRefused
 from jenkins_release.rules.customers import users as tag
 from jenkins_release.rules.customers.users import Customer, moment_in

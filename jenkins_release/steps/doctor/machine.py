@@ -8,9 +8,9 @@ from __future__ import annotations
 import platform
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from jenkins_release.base.checks import Check, Examination, Found, Status, failed, shown_by
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.errors import (
     BY_CATEGORY,
     Category,

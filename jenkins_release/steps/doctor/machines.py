@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.config.model import Role
 
 Machine = Literal["all", "build", "qa", "approve", "promote", "publish"]

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import timedelta
 from functools import partial
 from typing import Any
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.errors import IntegrityError, LeaseHeld, RemoteError
 from jenkins_release.base.moments import day
 from jenkins_release.base.versions import ReleaseVersion

@@ -8,9 +8,10 @@ history can still be pulled and examined.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.errors import ConfigurationError
 from jenkins_release.base.names import check_identifier
 from jenkins_release.records.attestation import WITHDRAWAL

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.errors import ConfigurationError, GateRefused, IntegrityError, RemoteError
 from jenkins_release.base.tags import pin_tag, registry_tags
 from jenkins_release.base.versions import ReleaseVersion

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import timedelta
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.errors import ConfigurationError, GateRefused, ReleaseError
 from jenkins_release.base.text import did_you_mean
 from jenkins_release.jenkins.model import JobInfo, Parameter

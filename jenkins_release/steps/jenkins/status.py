@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.errors import ConfigurationError, ReleaseError
 from jenkins_release.jenkins.errors import ItemNotFound
 from jenkins_release.jenkins.model import Build, PendingInput, QueueItem

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.errors import ConfigurationError, IntegrityError, ReleaseError
 from jenkins_release.ledger.protocol import Ledger
 from jenkins_release.rules.gate.ledger import Recorded, Standing, entries_of

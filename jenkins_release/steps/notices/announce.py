@@ -10,9 +10,9 @@ import functools
 import logging
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.config.notify import EventKind
 from jenkins_release.notify.protocol import Delivery
 from jenkins_release.records.event import EventFailure, ReleaseEvent

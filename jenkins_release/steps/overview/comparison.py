@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.records.candidate import PlatformRecord
 from jenkins_release.rules.release.comparison import (
     Difference,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.errors import IntegrityError, RemoteError
 from jenkins_release.base.names import check_identifier
 from jenkins_release.records.attestation import KINDS, PUBLICATION, Statement

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.errors import (
     ConfigurationError,
     GateRefused,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.errors import ConfigurationError, GateRefused, IntegrityError
 from jenkins_release.base.names import check_identifier
 from jenkins_release.records.attestation import PORTAL

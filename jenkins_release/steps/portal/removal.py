@@ -7,8 +7,9 @@ nothing that is not there, and a removal that died is finished by running it aga
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.errors import ConfigurationError, GateRefused, IntegrityError, ReleaseError
 from jenkins_release.base.versions import ReleaseVersion
 from jenkins_release.portal import NotAtPortal

@@ -7,12 +7,13 @@ not there. An upload that died is finished by running it again; what arrived is 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from urllib.parse import quote
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.errors import GateRefused, IntegrityError
 from jenkins_release.portal import Sent, Upload
 from jenkins_release.portal.logo import TYPES, read_logo

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.errors import ConfigurationError, GateRefused, IntegrityError, ReleaseError
 from jenkins_release.base.files import read_named
 from jenkins_release.base.strict_json import NotText

@@ -12,11 +12,11 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
 from typing import TypeVar, TypeVarTuple
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.errors import ReleaseError, RemoteError
 from jenkins_release.base.stream import hand_out
 from jenkins_release.base.waits import check

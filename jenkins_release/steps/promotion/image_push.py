@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.records.candidate import CandidateImage
 from jenkins_release.registry.protocol import Repository
 from jenkins_release.steps.context.services import Services

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.errors import ConfigurationError, RemoteError
 from jenkins_release.records.attestation import PROMOTION, WITHDRAWAL
 from jenkins_release.records.candidate import config_digests

@@ -7,10 +7,11 @@ describes all repositories, and two more read each of them, several repositories
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from typing import Any
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.records.registry_image import StoredImage
 from jenkins_release.registry.protocol import Repository
 from jenkins_release.steps.context.services import Services

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.records.attestation import REQUEST
 from jenkins_release.records.plan import Plan
 from jenkins_release.rules.gate.decision import Decision

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.records.attestation import PROMOTION, RETIREMENT, WITHDRAWAL
 from jenkins_release.records.journal import JournalEntry
 from jenkins_release.records.plan import Plan

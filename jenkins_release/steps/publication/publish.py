@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.errors import GateRefused, IntegrityError, ReleaseError
 from jenkins_release.base.version import PROGRAM
 from jenkins_release.records.attestation import PUBLICATION, WITHDRAWAL

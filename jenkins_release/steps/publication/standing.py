@@ -7,9 +7,10 @@ back to customers.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import MappingProxyType
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.errors import GateRefused, IntegrityError, ReleaseError
 from jenkins_release.base.tags import pin_tag
 from jenkins_release.records.attestation import PUBLICATION, WITHDRAWAL

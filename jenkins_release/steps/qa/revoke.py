@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.records.attestation import REVOCATION
 from jenkins_release.share.candidates import CandidateRef
 from jenkins_release.steps.candidate.attest import AttestationReport, Claim, attest, named, report

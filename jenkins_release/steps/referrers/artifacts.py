@@ -15,9 +15,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar, TypeVarTuple
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.errors import ConfigurationError, IntegrityError, RemoteError
 from jenkins_release.base.signing import SSlibKey
 from jenkins_release.base.strict_json import check_shape, strict_json

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.errors import ConfigurationError, GateRefused, ReleaseError, RemoteError
 from jenkins_release.base.signing import Signer, SSlibKey
 from jenkins_release.oci.manifests import sha256_digest

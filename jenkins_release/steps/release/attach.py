@@ -5,8 +5,7 @@ It can be repeated: what is attached already is left as it is.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.errors import ConfigurationError
 from jenkins_release.base.names import check_identifier
 from jenkins_release.share.candidates import CandidateRef

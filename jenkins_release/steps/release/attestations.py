@@ -6,10 +6,11 @@ After that, everyone who can read the share writes the same bundle, as long as n
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from hashlib import sha256
 from pathlib import Path
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.errors import ConfigurationError, IntegrityError, RemoteError
 from jenkins_release.records.attestation import SUMMARY
 from jenkins_release.records.base import timestamp

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from functools import cached_property
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.errors import ConfigurationError, IntegrityError
 from jenkins_release.base.numbers import whole_number
 from jenkins_release.base.tags import fill

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from hashlib import sha256
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.errors import (
     ConfigurationError,
     GateRefused,

@@ -6,8 +6,7 @@ last. To finish a refresh that died, run it again: it finds that statement, and 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.errors import IntegrityError
 from jenkins_release.steps.candidate.attest import named
 from jenkins_release.steps.candidate.opened import require_continued

@@ -5,8 +5,7 @@ A second run changes nothing. To go further back, refresh the stack to an older 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.errors import ConfigurationError, GateRefused, IntegrityError
 from jenkins_release.records.refresh import StackState
 from jenkins_release.rules.saas.stack import StackEntry

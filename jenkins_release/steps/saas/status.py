@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.config.saas import ServiceSection
 from jenkins_release.records.refresh import StackState
 from jenkins_release.rules.saas.rollout import rollout

@@ -13,10 +13,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from smbprotocol.exceptions import SMBConnectionClosed, SMBException
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.waits import LEAST_RATE
 from jenkins_release.share.smb.packed import messages as wire
 from jenkins_release.share.smb.packed.protection import Part, Sealer, Signer, Unprotected, new_nonce

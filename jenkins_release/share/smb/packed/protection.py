@@ -12,13 +12,13 @@ import hmac
 import os
 import struct
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers import Cipher, aead, algorithms, modes
 from cryptography.hazmat.primitives.cmac import CMAC
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.share.smb.packed.messages import FIXED, TRANSFORM, authenticated, parse_transform
 
 Part = bytes | bytearray | memoryview

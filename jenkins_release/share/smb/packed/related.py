@@ -7,11 +7,11 @@ of files spends most of its time on these.
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
 from typing import Any
 
 from smbprotocol.header import SMB2HeaderResponse
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.share.smb.packed.messages import (
     FLAG_ANSWER,
     FLAG_ASYNC,
