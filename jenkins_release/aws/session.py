@@ -128,6 +128,7 @@ def boto_session(*, profile: str | None = None, region: str) -> Any:
     from botocore.loaders import create_loader
     from botocore.session import Session
 
+    from jenkins_release.aws.descriptions import DescriptionFiles
     from jenkins_release.aws.events import EventNames
 
     events = copy.copy(_handlers())
@@ -136,6 +137,7 @@ def boto_session(*, profile: str | None = None, region: str) -> Any:
     session.set_config_variable("region", region)
     paths = session.get_config_variable("data_path")
     loader = create_loader(paths)
+    loader.file_loader = DescriptionFiles()
     # botocore has no public access to what it has read.
     loader._cache = _descriptions(paths)
     session.register_component("data_loader", loader)
