@@ -327,9 +327,16 @@ def _platform_mistake(local: LocalImage, platforms: Sequence[str]) -> tuple[str,
         return None
     states = f"is for {local.platform}" if local.platform else "states no platform"
     required = ", ".join(platforms)
+    partial = (
+        ""
+        if local.platform or local.config_digest
+        else (
+            "; Docker with containerd's image store may lack parts of an image that was pulled (moby #49784)"
+        )
+    )
     return (
         f"image {local.reference} {states}, export.platform requires {required}",
-        f"build images with 'docker build --platform {platforms[0]}'",
+        f"build images with 'docker build --platform {platforms[0]}'{partial}",
     )
 
 
