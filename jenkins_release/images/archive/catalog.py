@@ -102,9 +102,9 @@ class Catalog:
         if normal not in self:
             raise IntegrityError(
                 f"{wanted_by} names {name!r}, which is not in the archive",
-                hint="Docker 25 could leave out blobs that images share (moby #49473), and containerd's image "
-                "store lacks layers that it had unpacked before it pulled the image (moby #49784): update "
-                "Docker, or build or load the image again",
+                hint="Docker 25 could leave out blobs that images share (moby #49473), and containerd's "
+                "image store lacks layers that it had unpacked before it pulled the image (moby #49784): "
+                "update Docker, or build or load the image again",
             )
         if normal in self._links and not links:
             raise IntegrityError(f"{wanted_by} names {name!r}, which is a link: only a layer may be one")
