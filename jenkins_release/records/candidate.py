@@ -111,6 +111,11 @@ class ManifestRecord(Part):
     data: str
     offset: Size | None = None
 
+    @property
+    def raw(self) -> RawManifest:
+        """It, as a registry has it."""
+        return RawManifest(self.digest, self.media_type, self.data.encode())
+
 
 class LayerRecord(Part):
     """A layer inside an archive, which can be read without the rest.
@@ -211,7 +216,7 @@ class ImageRecord(PlatformRecord):
                 f"image {self.name}: expected the offset of its manifest for an OCI layout, and for no other"
             )
         if self.manifest is not None:
-            found = RawManifest(self.manifest.digest, self.manifest.media_type, self.manifest.data.encode())
+            found = self.manifest.raw
             if sha256_digest(found.data) != found.digest:
                 raise ValueError(f"the manifest of image {self.name} does not match its digest")
             try:

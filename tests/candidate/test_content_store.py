@@ -159,7 +159,7 @@ def one_platform(found: ArchivedImage) -> ImageRecord:
         config_digest=found.config_digest,
         config_offset=found.config_offset,
         config_size=found.config_size,
-        layers=layer_records(found),
+        layers=layer_records(found, {}),
         manifest=made
         and ManifestRecord(media_type=made.media_type, digest=made.digest, data=made.data.decode()),
     )

@@ -20,14 +20,13 @@ from jenkins_release.records.candidate import (
     BlobRecord,
     CandidateImage,
     ImageRecord,
-    LayerRecord,
     ManifestRecord,
     make_manifest,
 )
 from jenkins_release.share.staging import Staging
 from jenkins_release.steps.candidate.attested_layers import attested_layers
 from jenkins_release.steps.candidate.export_source import Choice, choose_source
-from jenkins_release.steps.candidate.index_record import index_record
+from jenkins_release.steps.candidate.index_record import index_record, layer_records
 from jenkins_release.steps.candidate.known_layers import KnownLayers, Stretch
 from jenkins_release.steps.candidate.layer_reuse import LayerGuess, ReusingWriter, check_guesses, write_usable
 from jenkins_release.steps.candidate.loopback_names import remove_stale_names
@@ -86,17 +85,6 @@ class WrittenArchive:
         ids = self.index.image_ids.get(local.reference, ())
         if not local.config_digest and ids and local.image_id not in (*ids, found.config_digest):
             raise _moved(local, f"it was {local.image_id}, but the archive has {' with '.join(ids)}")
-        layers = tuple(
-            LayerRecord(
-                diff_id=layer.diff_id,
-                digest=layer.digest,
-                offset=layer.offset,
-                size=layer.size,
-                compression=layer.compression,
-                gzip=self.gzip.get(layer.offset) if layer.compression == "none" else None,
-            )
-            for layer in found.layers
-        )
         return ImageRecord(
             name=name,
             reference=local.reference,
@@ -105,7 +93,7 @@ class WrittenArchive:
             config_digest=found.config_digest,
             config_offset=found.config_offset,
             config_size=found.config_size,
-            layers=layers,
+            layers=layer_records(found, self.gzip),
             manifest=_manifest(found) if self.fixed else None,
         )
 

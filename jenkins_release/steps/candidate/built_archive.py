@@ -129,7 +129,7 @@ def _record(name: str, path: str, built: BuiltArchive, written: WholeArchive) ->
         config_digest=found.config_digest,
         config_offset=found.config_offset,
         config_size=found.config_size,
-        layers=layer_records(found),
+        layers=layer_records(found, {}),
         manifest=ManifestRecord(
             media_type=manifest.media_type,
             digest=manifest.digest,

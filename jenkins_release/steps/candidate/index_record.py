@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from jenkins_release.records.archive_index import ArchivedBlob, ArchivedImage, ArchivedIndex
 from jenkins_release.records.candidate import (
+    BlobRecord,
     BuildAttestation,
     LayerRecord,
     ListedPlatform,
@@ -39,8 +42,13 @@ def index_record(name: str, reference: str, archive: str, found: ArchivedIndex) 
     )
 
 
-def layer_records(image: ArchivedImage) -> tuple[LayerRecord, ...]:
-    """Return the records of the layers of an image that a registry stores as they are."""
+def layer_records(image: ArchivedImage, gzip: Mapping[int, BlobRecord]) -> tuple[LayerRecord, ...]:
+    """Return the records of the layers of an image.
+
+    Args:
+        image: What the archive holds of it.
+        gzip: Offsets of plain layers, and what each was compressed to.
+    """
     return tuple(
         LayerRecord(
             diff_id=layer.diff_id,
@@ -48,6 +56,7 @@ def layer_records(image: ArchivedImage) -> tuple[LayerRecord, ...]:
             offset=layer.offset,
             size=layer.size,
             compression=layer.compression,
+            gzip=gzip.get(layer.offset) if layer.compression == "none" else None,
         )
         for layer in image.layers
     )
@@ -60,7 +69,7 @@ def _platform(image: ArchivedImage) -> ListedPlatform:
         config_digest=image.config_digest,
         config_offset=image.config_offset,
         config_size=image.config_size,
-        layers=layer_records(image),
+        layers=layer_records(image, {}),
         manifest=stored_blob(image.manifest),
     )
 

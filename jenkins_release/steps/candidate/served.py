@@ -87,7 +87,4 @@ class CandidateContents:
 
 def manifest_of(image: ImageRecord) -> RawManifest:
     """Return the manifest of an image for one platform; one whose layers are plain is made here."""
-    if image.manifest is None:
-        return make_manifest(image)
-    found = image.manifest
-    return RawManifest(found.digest, found.media_type, found.data.encode())
+    return make_manifest(image) if image.manifest is None else image.manifest.raw

@@ -129,8 +129,7 @@ class DirectPusher:
         if isinstance(image, MultiPlatformRecord):
             return self._index(image, push.repository.name)
         if image.manifest is not None:
-            fixed = image.manifest
-            return RawManifest(fixed.digest, fixed.media_type, fixed.data.encode())
+            return image.manifest.raw
         contents = {content.digest: content for content in contents_of(image)}
         layers = []
         for layer in image.layers:
