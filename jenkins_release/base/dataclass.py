@@ -67,7 +67,7 @@ class _Init:
 def _written(cls: type) -> Callable[..., None]:
     """Return an ``__init__`` with a parameter for each field."""
     known: dict[str, Any] = {"set_field": object.__setattr__, "ABSENT": _ABSENT}
-    parameters, body = ["self"], []
+    parameters, named, body = ["self"], ["*"], []
     for field in dataclasses.fields(cls):
         name, value = field.name, field.name
         if field.default is not dataclasses.MISSING:
@@ -80,12 +80,14 @@ def _written(cls: type) -> Callable[..., None]:
         else:
             parameter = name
         if field.init:
-            parameters.append(parameter)
+            (named if field.kw_only else parameters).append(parameter)
         elif value == name:
             continue  # set by __post_init__, or the class has its default
         body.append(f"  set_field(self, {name!r}, {value})")
     if hasattr(cls, "__post_init__"):
         body.append("  self.__post_init__()")
+    if len(named) > 1:
+        parameters += named
     source = "\n".join([f"def __init__({', '.join(parameters)}):", *body, "  return None"])
     exec(source, known)  # noqa: S102 - names of fields, as in dataclasses
     made: Any = known["__init__"]

@@ -56,7 +56,20 @@ def _classes(dataclass: Any) -> dict[str, type]:
     class Nothing:
         """Without fields."""
 
-    return {cls.__name__: cls for cls in (Point, Deep, Own, Nothing)}
+    @dataclass(frozen=True)
+    class Named:
+        """One field has to be named."""
+
+        x: int
+        what: str = field(default="w", kw_only=True)
+
+    @dataclass(frozen=True)
+    class Below(Named):
+        """Fields without a default follow."""
+
+        y: int
+
+    return {cls.__name__: cls for cls in (Point, Deep, Own, Nothing, Named, Below)}
 
 
 OURS, THEIRS = _classes(dataclass), _classes(dataclasses.dataclass)
@@ -74,6 +87,10 @@ def _said(action: Callable[[], Any]) -> str:
     [
         lambda c: c["Point"](1),
         lambda c: c["Point"](1, y=2, names=["a"], hidden="b"),
+        lambda c: c["Named"](1, what="v"),
+        lambda c: c["Named"](1, "v"),
+        lambda c: c["Below"](1, 2),
+        lambda c: c["Below"](1, 2, what="v"),
         lambda c: c["Point"](1).found,
         lambda c: c["Point"](1).kept,
         lambda c: c["Point"](1).names is not c["Point"](1).names,
