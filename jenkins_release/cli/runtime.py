@@ -73,7 +73,10 @@ class Runtime:
 
     def write_board(self) -> None:
         """Write the release board again if the command changed a release and ``[board]`` names a place."""
-        if "services" in self.__dict__ and self.services.changed:
+        if "services" not in self.__dict__:
+            return
+        # Its pages take a third of a second to import.
+        if self.services.changed and self.services.configuration.board.kept:
             from jenkins_release.steps.overview.board import refresh_board
 
             refresh_board(self.services)

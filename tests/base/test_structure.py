@@ -69,6 +69,23 @@ def test_a_share_imports_no_certificates():
     assert imported(code, ["smbprotocol.session", "cryptography.x509"]) == ["smbprotocol.session"]
 
 
+@pytest.mark.parametrize("kept", [False, True])
+def test_a_command_imports_the_board_only_if_one_is_kept(kept):
+    """It is a third of a second, at the end of each command that changes a release."""
+    board = {"share": "board"} if kept else {}
+    code = (
+        "from types import SimpleNamespace\n"
+        "from jenkins_release.cli.runtime import Runtime\n"
+        "from jenkins_release.config.board import BoardSection\n"
+        "runtime = Runtime({})\n"
+        f"configuration = SimpleNamespace(board=BoardSection.model_validate({board}), retry=None)\n"
+        "runtime.__dict__['services'] = SimpleNamespace(changed=True, configuration=configuration)\n"
+        "try:\n    runtime.write_board()\nexcept AttributeError:\n    pass"
+    )
+    name = "jenkins_release.steps.overview.board"
+    assert imported(code, [name]) == [name] * kept
+
+
 def test_signatures_are_verified_without_the_clouds_that_can_sign():
     """Whoever imports such a library later gets the real one."""
     code = (
