@@ -1,6 +1,6 @@
 """``packed-*``: export, promotion and listing beside the same with smbprotocol's own calls.
 
-What docs/adr/0038 decides from: what our own SMB messages buy, on loopback, on lines of 10 and of 1 Gbit/s,
+What docs/adr/0039 decides from: what our own SMB messages buy, on loopback, on lines of 10 and of 1 Gbit/s,
 and on a slow processor.
 """
 
