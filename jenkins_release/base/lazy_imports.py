@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -34,7 +33,8 @@ def homes_in_stub(package: str, stub: Path) -> dict[str, str]:
 
     Args:
         package: Its name.
-        stub: A file of lines such as ``from package.module import Name as Name``, and nothing else.
+        stub: A file with a docstring of one line, and then lines such as
+            ``from package.module import Name as Name``, and nothing else.
 
     Returns:
         Name to the module below the package that has it, for :func:`imported_on_use`.
@@ -43,14 +43,20 @@ def homes_in_stub(package: str, stub: Path) -> dict[str, str]:
         ValueError: A line is something else.
     """
     found: dict[str, str] = {}
-    for node in ast.parse(stub.read_text(encoding="utf-8")).body[1:]:  # the docstring is the first
-        module = node.module if isinstance(node, ast.ImportFrom) and not node.level else None
-        if not isinstance(node, ast.ImportFrom) or not module or not module.startswith(f"{package}."):
-            raise ValueError(f"{stub}, line {node.lineno}: expected an import from a module of {package}")
-        for alias in node.names:
-            if alias.asname != alias.name or alias.name in found:
-                raise ValueError(f"{stub}, line {node.lineno}: expected {alias.name} as {alias.name}, once")
-            found[alias.name] = module.removeprefix(f"{package}.")
+    lines = stub.read_text(encoding="utf-8").splitlines()
+    # Not by ast: each command begins with it.
+    for number, line in enumerate(lines[1:], 2):  # the docstring is the first
+        if not line:
+            continue
+        match line.split():
+            case ["from", module, "import", name, "as", same] if module.startswith(f"{package}.") and (
+                same == name and name not in found
+            ):
+                found[name] = module.removeprefix(f"{package}.")
+            case _:
+                raise ValueError(
+                    f"{stub}, line {number}: expected from {package}.module import Name as Name, once"
+                )
     return found
 
 

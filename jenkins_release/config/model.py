@@ -26,7 +26,7 @@ from jenkins_release.config.ledger import LedgerSection
 from jenkins_release.config.notify import NotifySection
 from jenkins_release.config.portal import PortalSection
 from jenkins_release.config.saas import SaasSection
-from jenkins_release.config.section import Section
+from jenkins_release.config.section import Section, optional
 from jenkins_release.config.support import SupportSection
 
 
@@ -384,27 +384,27 @@ class Configuration(Section):
     share: ShareSection
     images: tuple[ImageSection, ...] = ()
     installers: tuple[InstallerSection, ...] = ()
-    ecr: EcrSection = EcrSection()
-    docker: DockerSection = DockerSection()
-    export: ExportSection = ExportSection()
-    load: LoadSection = LoadSection()
-    promote: PromoteSection = PromoteSection()
-    attestations: AttestationsSection = AttestationsSection()
-    policy: PolicySection = PolicySection()
-    signing: SigningSection = SigningSection()
+    ecr: EcrSection = optional()
+    docker: DockerSection = optional()
+    export: ExportSection = optional()
+    load: LoadSection = optional()
+    promote: PromoteSection = optional()
+    attestations: AttestationsSection = optional()
+    policy: PolicySection = optional()
+    signing: SigningSection = optional()
     trusted_keys: tuple[TrustedKeySection, ...] = ()
-    trust: TrustSection = TrustSection()
-    ledger: LedgerSection = LedgerSection()
-    portal: PortalSection = PortalSection()
-    board: BoardSection = BoardSection()
-    jenkins: JenkinsSection = JenkinsSection()
-    customers: CustomersSection = CustomersSection()
-    support: SupportSection = SupportSection()
+    trust: TrustSection = optional()
+    ledger: LedgerSection = optional()
+    portal: PortalSection = optional()
+    board: BoardSection = optional()
+    jenkins: JenkinsSection = optional()
+    customers: CustomersSection = optional()
+    support: SupportSection = optional()
     notify: tuple[NotifySection, ...] = ()
-    saas: SaasSection = SaasSection()
-    bundle: BundleSection = BundleSection()
-    network: NetworkSection = NetworkSection()
-    retry: RetrySection = RetrySection()
+    saas: SaasSection = optional()
+    bundle: BundleSection = optional()
+    network: NetworkSection = optional()
+    retry: RetrySection = optional()
 
     def platforms_of(self, image: ImageSection) -> tuple[str, ...]:
         """Return the platforms that an image is to be for."""
