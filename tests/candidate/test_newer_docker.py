@@ -269,6 +269,7 @@ def test_an_image_that_the_daemon_has_in_part(product: Product, newer: DockerEng
 def test_auto(product: Product, newer: DockerEngine, monkeypatch: pytest.MonkeyPatch):
     """The daemon needs no warming: what counts is what the share has."""
     monkeypatch.setattr(export_source, "_WORTH_S", 0.01)
+    assert product.ok("candidate", "warm", "--version", "8.1.0", "--build", "61")["layers"] == 0
     first = product.export("61")
     assert (first["source"], first["why"]) == ("save", "the share has 0 of 3 layers, 0.0 MB")
     build_images(newer, "8.1.0", "62", names=SERVICES, base_size=BASE, own_size=OWN)
