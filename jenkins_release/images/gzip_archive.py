@@ -2,21 +2,17 @@
 
 Each layer is compressed once, to one gzip file, which is exactly the blob that a registry stores. The archive
 has the layout of ``manifest.json``, which every Docker loads. A tar member begins with its size, so a layer's
-compressed bytes are collected until it is complete: in memory, and beyond :data:`SPOOL` bytes in a temporary
-file without a name, which ends with the process. Layers that are already compressed are not changed. Whatever
-is known to belong to no image is left out.
+compressed bytes are collected until it is complete. Layers that are already compressed are not changed.
+Whatever is known to belong to no image is left out.
 """
 
 from __future__ import annotations
 
-import io
 import queue
-import tempfile
 import threading
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import IO
 
 from jenkins_release.base.errors import IntegrityError, RemoteError
 from jenkins_release.base.stream import fan_out
@@ -27,11 +23,9 @@ from jenkins_release.images.archive.header import docker_takes_for, is_header
 from jenkins_release.images.archive.tar import TarMember
 from jenkins_release.images.docker_archive import BLOCK, END, blob_path, file_header, image_entry, image_list
 from jenkins_release.images.gzip_blocks import BlockGzip, compression_pool
+from jenkins_release.images.spool import Spool
 from jenkins_release.records.archive_index import Compression
 
-SPOOL = 4 << 20
-"""Bytes of one compressed layer that are held in memory; more go to a temporary file."""
-_CHUNK = 1 << 20
 _SMALLEST_LAYER = BLOCK
 """An empty layer has two blocks of zeros; Docker's ``VERSION`` files have three bytes."""
 _WAITING = 1
@@ -47,7 +41,7 @@ class _Stored:
 
     source: Blob
     diff_id: str
-    spool: IO[bytes]
+    spool: Spool
     digest: str
     size: int
     compression: Compression
@@ -192,9 +186,8 @@ class GzipArchive:
             header = self._begin(stored.digest, stored.size)
             self._announce(self._offset, stored.digest, stored.size)
             yield header
-            stored.spool.seek(0)
-            while chunk := stored.spool.read(_CHUNK):
-                yield self._counted(chunk)
+            for piece in stored.spool.pieces():
+                yield self._counted(piece)
             yield self._padding()
         offset, size = self._written[stored.digest]
         self._sources.add(stored.source.digest)
@@ -229,11 +222,12 @@ class GzipArchive:
     def _like_a_document(self, layer: ArchivedLayer) -> Iterator[bytes]:
         """Write a small layer that the reader kept because the name of its first file begins with ``[``."""
         packed = BlockGzip(self._pool)
-        data = b"".join([*packed.update(self._reader.document(layer.digest)), *packed.finish()])
+        spool = Spool()
+        for piece in (*packed.update(self._reader.document(layer.digest)), *packed.finish()):
+            spool.write(piece)
         source = Blob("", layer.offset, layer.size, layer.digest, layer.diff_id, "none", "", None)
-        yield from self._layer(
-            _Stored(source, layer.diff_id, io.BytesIO(data), packed.digest, packed.size, "gzip")
-        )
+        with spool:
+            yield from self._layer(_Stored(source, layer.diff_id, spool, packed.digest, packed.size, "gzip"))
 
     def _begin(self, digest: str, size: int) -> bytes:
         header = self._counted(file_header(blob_path(digest), size))
@@ -258,7 +252,7 @@ class _Layers:
         self._gzip: BlockGzip | None = None
         self._decided = False
         self._head = bytearray()
-        self._spool: IO[bytes] | None = None
+        self._spool: Spool | None = None
 
     def begin(self, member: TarMember) -> None:
         self.close()
@@ -266,7 +260,7 @@ class _Layers:
         self._decided = False
         self._head = bytearray()
         # Closed by the thread that writes it to the archive.
-        self._spool = tempfile.SpooledTemporaryFile(SPOOL)  # noqa: SIM115
+        self._spool = Spool()
 
     def data(self, piece: memoryview) -> None:
         if self._decided:
@@ -315,11 +309,4 @@ class _Layers:
         if self._spool is None:
             raise RemoteError("bytes of a layer came outside a layer")
         for piece in pieces:
-            try:
-                self._spool.write(piece)
-            except OSError as error:
-                raise RemoteError(
-                    f"the temporary file for a compressed layer in {tempfile.gettempdir()} cannot be "
-                    f"written: {error.strerror}",
-                    hint='free some space there, set TMPDIR to a larger disk, or set export.layers = "plain"',
-                ) from error
+            self._spool.write(piece)

@@ -18,7 +18,7 @@ import pytest
 from jenkins_release.base.errors import IntegrityError, RemoteError
 from jenkins_release.base.stream import fan_out
 from jenkins_release.base.waits import Call
-from jenkins_release.images import ArchiveIndex, ArchiveReader, DockerEngine, gzip_archive
+from jenkins_release.images import ArchiveIndex, ArchiveReader, DockerEngine, spool
 from jenkins_release.images.gzip_archive import GzipArchive
 from jenkins_release.sandbox.sample_images import demo_archive
 from tests.fixtures.archives import STARTS, OciLayout, docker_members, join, layer_beginning, layer_tar
@@ -104,7 +104,7 @@ def test_the_same_input_gives_the_same_archive():
 
 def test_a_large_layer_is_gathered_in_a_file_without_a_name(monkeypatch, tmp_path):
     """Memory is bounded, and nothing is left behind."""
-    monkeypatch.setattr(gzip_archive, "SPOOL", 1 << 16)
+    monkeypatch.setattr(spool, "IN_MEMORY", 1 << 16)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     plain = b"".join(demo_archive("8.1.0", "42", names=["rms"], base_size=3 << 20))
     assert read(convert(plain)[1]) == convert(plain)[0]
@@ -113,7 +113,7 @@ def test_a_large_layer_is_gathered_in_a_file_without_a_name(monkeypatch, tmp_pat
 
 def test_a_full_temporary_disk_is_told_with_its_place(monkeypatch):
     """Nothing is written any more, and the way out is named."""
-    monkeypatch.setattr(gzip_archive, "SPOOL", 1)
+    monkeypatch.setattr(spool, "IN_MEMORY", 1)
     opened = tempfile.SpooledTemporaryFile
 
     def full(*arguments: object) -> object:

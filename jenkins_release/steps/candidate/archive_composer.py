@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
-from typing import IO
 
 from jenkins_release.images import ArchivedImage
 from jenkins_release.images.docker_archive import BLOCK, END, blob_path, file_header, image_entry, image_list
 from jenkins_release.steps.candidate.known_layers import Stretch
 from jenkins_release.steps.candidate.layer_reuse import ReusingWriter
-
-_CHUNK = 1 << 20
 
 
 class ArchiveComposer:
@@ -85,10 +82,3 @@ class ArchiveComposer:
         self.sent.update(data)
         self.end += len(data)
         self._advance(len(data))
-
-
-def pieces_of(spool: IO[bytes]) -> Iterator[bytes]:
-    """Yield a temporary file from its beginning."""
-    spool.seek(0)
-    while chunk := spool.read(_CHUNK):
-        yield chunk

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import tempfile
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import field, replace
-from typing import IO
 
 from jenkins_release.base.dataclass import dataclass
-from jenkins_release.base.errors import IntegrityError, RemoteError
+from jenkins_release.base.errors import IntegrityError
 from jenkins_release.images.archive.blobs import Blob, BlobHasher
 from jenkins_release.images.archive.header import BLOCK, docker_takes_for, is_header
 from jenkins_release.images.archive.limits import ArchiveLimits
-from jenkins_release.images.gzip_archive import SPOOL
 from jenkins_release.images.gzip_blocks import BlockGzip
+from jenkins_release.images.spool import Spool
 from jenkins_release.oci.manifests import RawManifest
 
 _HINT = "do not release it: find out what answers as the Docker daemon, and build the image again"
@@ -35,7 +33,7 @@ class SentBlob:
     blob: Blob
     digest: str
     size: int
-    spool: IO[bytes] = field(repr=False)
+    spool: Spool = field(repr=False)
 
 
 class ContentIntake:
@@ -106,7 +104,7 @@ class PushedContent:
         self._limits = ArchiveLimits()
         self._hasher = BlobHasher(self._limits, keep=False)
         # Closed by the intake, or by abandon().
-        self._spool = tempfile.SpooledTemporaryFile(SPOOL)  # noqa: SIM115
+        self._spool = Spool()
         self._head = bytearray()
         self._begun = False
         self._packed: BlockGzip | None = None
@@ -137,7 +135,7 @@ class PushedContent:
         stored, size = blob.digest, blob.size
         if self._packed is not None:
             for packed in self._packed.finish():
-                self._keep(packed)
+                self._spool.write(packed)
             stored, size = self._packed.digest, self._packed.size
         if self._document is not None:
             blob = replace(blob, document=bytes(self._document))
@@ -165,17 +163,7 @@ class PushedContent:
             fits = len(self._document) + len(piece) <= self._limits.document_bytes
             self._document = self._document + piece if fits else None
         if self._packed is None:
-            self._keep(piece)
+            self._spool.write(piece)
             return
         for packed in self._packed.update(memoryview(piece)):
-            self._keep(packed)
-
-    def _keep(self, piece: bytes) -> None:
-        try:
-            self._spool.write(piece)
-        except OSError as error:
-            raise RemoteError(
-                f"the temporary file for a pushed layer in {tempfile.gettempdir()} cannot be written: "
-                f"{error.strerror}",
-                hint="free some space there, or set TMPDIR to a larger disk",
-            ) from error
+            self._spool.write(packed)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from jenkins_release.base.errors import IntegrityError, ReleaseError, RemoteError
-from jenkins_release.base.waits import apart
+from jenkins_release.base.waits import Stopped, ThreadGroup, apart, stopping
 from jenkins_release.endpoint.protocol import Intake
 from jenkins_release.endpoint.pushes import Pushes
 from jenkins_release.endpoint.server import Login, LoopbackServer
@@ -17,6 +17,8 @@ from jenkins_release.registry.protocol import RegistryLogin
 from jenkins_release.steps.candidate.loopback_names import TAG, remove_stale_names
 from jenkins_release.steps.context.services import Services
 
+_REMOVE_S = 0.4
+"""Longest time in which names are removed after Ctrl-C, in seconds."""
 _log = logging.getLogger(__name__)
 
 
@@ -82,11 +84,15 @@ class LoopbackPush:
         """Remove the names. One that cannot be removed now is removed by the next push or pull."""
         # Also after Ctrl-C or a failure, when the threads that gave them must not wait any more.
         with apart():
+            group = ThreadGroup()
+            if stopping():
+                # The share has to be cleaned up too.
+                group.end(_REMOVE_S)
             for target in self._names:
                 try:
-                    self._services.engine.untag(target)
-                except ReleaseError as error:
-                    _log.info("%s stays in the daemon for now: %s", target, error.message)
+                    group.run(self._services.engine.untag, target)
+                except (ReleaseError, Stopped) as error:
+                    _log.info("%s stays in the daemon for now: %s", target, error)
                     return
 
 

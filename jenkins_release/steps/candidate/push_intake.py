@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import tempfile
 import threading
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import field
-from typing import IO
 
 from jenkins_release.base.dataclass import dataclass
-from jenkins_release.base.errors import IntegrityError, RemoteError
+from jenkins_release.base.errors import IntegrityError
 from jenkins_release.images.archive.blobs import BlobHasher
 from jenkins_release.images.archive.limits import ArchiveLimits
-from jenkins_release.images.gzip_archive import SPOOL
 from jenkins_release.images.gzip_blocks import BlockGzip
 from jenkins_release.images.layer_proof import MAX_CONFIG_BYTES
+from jenkins_release.images.spool import Spool
 from jenkins_release.oci.manifests import RawManifest, sha256_digest
 
 _SOME = 1
@@ -37,7 +35,7 @@ class TakenLayer:
     diff_id: str
     digest: str
     size: int
-    spool: IO[bytes] = field(repr=False)
+    spool: Spool = field(repr=False)
 
 
 class PushIntake:
@@ -139,7 +137,7 @@ class PushedBlob:
         self._intake = intake
         self._packed = BlockGzip(pool)
         # Closed by the intake, or by abandon().
-        self._spool = tempfile.SpooledTemporaryFile(SPOOL)  # noqa: SIM115
+        self._spool = Spool()
         self._hasher = BlobHasher(ArchiveLimits(), keep=False, plain=self._pack)
         self._document: bytearray | None = None
         self._size = 0
@@ -178,7 +176,7 @@ class PushedBlob:
                 hint=_HINT,
             )
         for packed in self._packed.finish():
-            self._keep(packed)
+            self._spool.write(packed)
         layer = TakenLayer(blob.diff_id, self._packed.digest, self._packed.size, self._spool)
         self._intake.take_layer(digest, self._size, layer)
 
@@ -189,17 +187,7 @@ class PushedBlob:
 
     def _pack(self, plain: bytes) -> None:
         for packed in self._packed.update(memoryview(plain)):
-            self._keep(packed)
-
-    def _keep(self, packed: bytes) -> None:
-        try:
             self._spool.write(packed)
-        except OSError as error:
-            raise RemoteError(
-                f"the temporary file for a compressed layer in {tempfile.gettempdir()} cannot be written: "
-                f"{error.strerror}",
-                hint="free some space there, or set TMPDIR to a larger disk",
-            ) from error
 
 
 def _require(said: str, found: str) -> None:

@@ -21,7 +21,7 @@ from jenkins_release.oci.manifests import RawManifest, read_content
 from jenkins_release.oci.platforms import normalise
 from jenkins_release.oci.shapes import check_config
 from jenkins_release.share.staging import Staging
-from jenkins_release.steps.candidate.archive_composer import ArchiveComposer, pieces_of
+from jenkins_release.steps.candidate.archive_composer import ArchiveComposer
 from jenkins_release.steps.candidate.archive_proof import prove_composed
 from jenkins_release.steps.candidate.known_layers import KnownLayers, Stretch
 from jenkins_release.steps.candidate.layer_reuse import ReusingWriter
@@ -104,7 +104,6 @@ def write_pushed(
         stack.callback(pool.shutdown, cancel_futures=True)
         intake = PushIntake([image.config_digest for image in images], pool)
         stack.callback(intake.close)
-        registry = stack.enter_context(loopback_push(intake, services))
         with services.progress.task(f"export {path}") as task, staging.create(path) as writer:
             task.waits_for(services.share.name)
             reusing = ReusingWriter(writer, services.share)
@@ -115,10 +114,12 @@ def write_pushed(
             def copy() -> None:
                 layers.copy((diff_id for image in images for diff_id in image.diff_ids), known)
 
-            def push() -> None:
-                pushed.extend(_push(images, known, intake, registry, limits))
+            with loopback_push(intake, services) as registry:
 
-            map_parallel(_call, (copy, push), workers=2)
+                def push() -> None:
+                    pushed.extend(_push(images, known, intake, registry, limits))
+
+                map_parallel(_call, (copy, push), workers=2)
             found = layers.compose(pushed, intake)
     size, digest = prove_composed(path, found, reusing.copied, composer, staging, services)
     return PushedArchive(ArchiveIndex(size, digest, found), reusing.copied, reusing.saved)
@@ -220,7 +221,7 @@ class _Layers:
         for diff_id in dict.fromkeys(diff_id for image in images for diff_id in image.diff_ids):
             if diff_id not in self._digests:
                 layer = intake.layers[diff_id]
-                self._composer.send(layer.digest, layer.size, pieces_of(layer.spool))
+                self._composer.send(layer.digest, layer.size, layer.spool.pieces())
                 self._digests[diff_id] = layer.digest
         found = []
         for image in images:

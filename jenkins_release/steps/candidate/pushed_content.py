@@ -30,7 +30,7 @@ from jenkins_release.oci.platforms import Platform, parse_platform
 from jenkins_release.oci.shapes import check_config
 from jenkins_release.records.archive_index import ArchivedIndex, ArchivedLayer, Compression
 from jenkins_release.share.staging import Staging
-from jenkins_release.steps.candidate.archive_composer import ArchiveComposer, pieces_of
+from jenkins_release.steps.candidate.archive_composer import ArchiveComposer
 from jenkins_release.steps.candidate.archive_proof import prove_composed
 from jenkins_release.steps.candidate.attested_layers import attested
 from jenkins_release.steps.candidate.content_intake import ContentIntake
@@ -87,8 +87,8 @@ def write_content(
 
         intake = ContentIntake(held, pool)
         stack.callback(intake.close)
-        registry = stack.enter_context(loopback_push(intake, services))
-        tops = _push(images, intake, registry, limits)
+        with loopback_push(intake, services) as registry:
+            tops = _push(images, intake, registry, limits)
         there = _Known(tops, wanted, intake, find)
         there.mark([*attested(list(there.stretches.values()), services)])
         blobs = [*_blobs(intake, there)]
@@ -214,7 +214,7 @@ def _put(digest: str, intake: ContentIntake, known: Mapping[str, Stretch], compo
         composer.send(digest, len(data), [data])
         return digest
     sent = intake.blobs[digest]
-    composer.send(sent.digest, sent.size, pieces_of(sent.spool))
+    composer.send(sent.digest, sent.size, sent.spool.pieces())
     return sent.digest
 
 

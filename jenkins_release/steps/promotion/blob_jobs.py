@@ -263,18 +263,10 @@ class _Delivery:
         return source.digest, source.size
 
     def send(self, count: Callable[[int], None]) -> tuple[str, int]:
-        """Read the blob again, and send what the repositories do not have yet in parts.
-
-        Args:
-            count: Receives the number of bytes read from the share.
-
-        Returns:
-            Its digest and size in bytes.
+        """As :meth:`stream`, but read the blob again, and send what a repository does not have yet in parts.
 
         Raises:
-            IntegrityError: The archive is not what was recorded.
             UploadLost: The registry has forgotten an upload; another attempt begins a new one.
-            RemoteError: Share or registry failed; ``retryable`` if another attempt may help.
         """
         sent = "", 0
         for begin, names in self._by_offset().items():
