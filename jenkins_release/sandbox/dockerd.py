@@ -15,6 +15,7 @@ import os
 import signal
 import stat
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from jenkins_release.base.errors import ConfigurationError, ReleaseError, RemoteError
@@ -48,6 +49,7 @@ class DockerDaemon(OneServer):
             used; None for the installed ones.
         containerd_store: Whether it keeps images in containerd's image store; None leaves that to the daemon.
             Docker 24 is the first one that can.
+        options: Further options of ``dockerd``.
     """
 
     def __init__(
@@ -58,12 +60,14 @@ class DockerDaemon(OneServer):
         own_network: bool = False,
         programs: Path | None = None,
         containerd_store: bool | None = None,
+        options: Sequence[str] = (),
     ) -> None:
         self.folder = folder.resolve()
         self._insecure_registries = insecure_registries
         self._own_network = own_network
         self._programs = programs
         self._containerd_store = containerd_store
+        self._options = tuple(options)
         self._server = Server("dockerd", self.folder, root=True)
 
     @property
@@ -96,6 +100,7 @@ class DockerDaemon(OneServer):
             f"--host={self.base_url}",
             f"--group={grp.getgrgid(os.getegid()).gr_name}",
             "--ip6tables=false",
+            *self._options,
         ]
         if self._containerd_store is not None:
             settings = self.folder / "daemon.json"
