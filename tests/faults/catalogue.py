@@ -30,8 +30,11 @@ Begin = Callable[[Play, str], Came]
 
 SMB_ALL = ("candidate export", "qa sign-off", "promote run (registry)", "release publish")
 """With these every fault of SMB is played."""
+BY_DAEMON = ("candidate export (push)", "candidate load (pull)")
+"""In these a Docker daemon moves the layers; with the most telling and the lasting ones."""
 SMB_SOME = (
     *SMB_ALL,
+    *BY_DAEMON,
     "promote approve",
     "release portal",
     "release withdraw",
@@ -342,7 +345,9 @@ def _smb() -> list[Fault]:
     def gone(number: int) -> Begin:
         return on_wire(lambda w, k: AtCommand(k.label, "answer", wire=w, status=number))
 
-    writes = ("candidate export", "qa sign-off", "release publish")
+    # A load writes nothing.
+    renames = tuple(name for name in SMB_SOME if name != BY_DAEMON[1])
+    writes = ("candidate export", "qa sign-off", "release publish", BY_DAEMON[0])
     return [
         fault("delay", "every message takes 20 ms", on_wire(lambda w, k: wire.Delay(0.02)), passes=True),
         fault(
@@ -356,6 +361,7 @@ def _smb() -> list[Fault]:
             "stall-once",
             "one connection passes nothing more from a byte on",
             on_wire(lambda w, k: At("stall", k.byte, k.way)),
+            (*SMB_ALL, *BY_DAEMON),
             passes=True,
         ),
         fault(
@@ -482,13 +488,13 @@ def _smb() -> list[Fault]:
             "full",
             "the share is full, and says so",
             small(tells=True),
-            ("candidate export", "release publish"),
+            ("candidate export", "release publish", BY_DAEMON[0]),
         ),
         fault(
             "quota",
             "the share tells of free space that there is not",
             small(tells=False),
-            ("candidate export", "release publish"),
+            ("candidate export", "release publish", BY_DAEMON[0]),
         ),
         *(
             fault(
@@ -505,8 +511,8 @@ def _smb() -> list[Fault]:
                 ("CREATE", SMB_ALL),
                 ("WRITE", writes),
                 ("FLUSH", writes),
-                ("READ", ("promote run (registry)", "release portal", "release publish")),
-                ("RENAME", SMB_SOME),
+                ("READ", ("promote run (registry)", "release portal", "release publish", *BY_DAEMON)),
+                ("RENAME", renames),
                 ("CLOSE", SMB_ALL),
                 ("DELETE", ("qa sign-off", "promote run (registry)")),
                 ("QUERY_DIRECTORY", ("promote run (registry)", "release retire")),
@@ -524,7 +530,7 @@ def _smb() -> list[Fault]:
                 ("CREATE", SMB_ALL),
                 ("WRITE", writes),
                 ("FLUSH", writes),
-                ("RENAME", SMB_SOME),
+                ("RENAME", renames),
                 ("CLOSE", SMB_ALL),
                 ("DELETE", ("qa sign-off", "promote run (registry)")),
             )
@@ -539,7 +545,7 @@ def _smb() -> list[Fault]:
             )
             for label, commands in (
                 ("CREATE", SMB_ALL),
-                ("RENAME", SMB_SOME),
+                ("RENAME", renames),
                 ("DELETE", ("qa sign-off", "promote run (registry)")),
             )
         ),
@@ -547,7 +553,7 @@ def _smb() -> list[Fault]:
             "stranded-rename-all",
             "RENAME is done, its answer is lost, and no connection passes anything any more",
             answer_lost("RENAME", "strand-all"),
-            SMB_SOME,
+            renames,
             passes=True,
         ),
     ]

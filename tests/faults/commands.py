@@ -15,7 +15,7 @@ import pyrage
 import requests
 
 from jenkins_release.sandbox.ecr.state import REGION
-from tests.faults.stage import BUCKET, BUILDS, NAMES, NEWER, VERSION, Product, Stage
+from tests.faults.stage import BUCKET, BUILDS, NAMES, NEWER, OLDER, VERSION, Product, Stage
 from tests.faults.wire import RECEIVED, SENT
 
 
@@ -150,6 +150,44 @@ def _missing(found: object, expected: object, what: str) -> list[str]:
 def _folder(play: Play) -> str:
     version = play.command.version
     return f"SkyDRM/{version}/{BUILDS[version]}"
+
+
+def _temporary(play: Play) -> list[str]:
+    """Say which names of a push or pull the daemon still has."""
+    left = [name for name in play.stage.engine.names() if "/jenkins-release/" in name]
+    return [f"the daemon keeps {', '.join(left)}"] if left else []
+
+
+def _pushed(play: Play) -> list[str]:
+    return _exported(play) + _temporary(play)
+
+
+def _prepare_load(play: Play) -> None:
+    play.product.forget_loaded()
+
+
+def _load(play: Play) -> list[str]:
+    return ["candidate", "load", f"{OLDER}/{BUILDS[OLDER]}"]
+
+
+def _look_at_daemon(play: Play) -> list[str]:
+    expected = play.product.expected()
+    return [
+        f"{name} is {digest}, expected {expected[name]}"
+        for name, digest in play.product.loaded().items()
+        if digest != expected[name]
+    ]
+
+
+def _loaded(play: Play) -> list[str]:
+    return _missing(play.product.loaded(), play.product.expected(), "images in the daemon") + _temporary(play)
+
+
+def _images(play: Play) -> str:
+    found = play.product.loaded()
+    if not found:
+        return "nothing"
+    return "the images" if len(found) == len(NAMES) else ", ".join(found)
 
 
 def _exported(play: Play) -> list[str]:
@@ -424,6 +462,31 @@ COMMANDS: dict[str, Command] = {
             {"smb": Key("WRITE", SENT, 700_000)},
             _exported,
             _candidate,
+        ),
+        Command(
+            "candidate export (push)",
+            "exported",
+            "export",
+            "export",
+            {"smb": Key("WRITE", SENT, 300_000)},
+            _pushed,
+            _candidate,
+            version=NEWER,
+            environ={"JENKINS_RELEASE_EXPORT_SOURCE": "push"},
+        ),
+        Command(
+            "candidate load (pull)",
+            "exported",
+            "load",
+            "export",
+            {"smb": Key("READ", RECEIVED, 300_000)},
+            _loaded,
+            _images,
+            version=OLDER,
+            environ={"JENKINS_RELEASE_LOAD_SOURCE": "pull"},
+            prepare=_prepare_load,
+            words=_load,
+            look=_look_at_daemon,
         ),
         Command(
             "qa sign-off",

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from tests.docs.pages import ROOT
-from tests.faults.catalogue import FAULTS, HTTP_ALL, SMB_ALL, Came, Fault, line_of
+from tests.faults.catalogue import BY_DAEMON, FAULTS, HTTP_ALL, SMB_ALL, Came, Fault, line_of
 from tests.faults.commands import COMMANDS, Command, Play
 from tests.faults.stage import Stage
 
@@ -30,7 +30,9 @@ MEMORY_MIB = 400
 COMES_S = 40.0
 """Longest time until a fault that holds has begun."""
 SIGNALS = {"SIGINT": (130, "interrupted"), "SIGTERM": (143, "terminated")}
-_INTERRUPTED = frozenset({*SMB_ALL, *HTTP_ALL, "promote run (docker)", "saas refresh", "release withdraw"})
+_INTERRUPTED = frozenset(
+    {*SMB_ALL, *BY_DAEMON, *HTTP_ALL, "promote run (docker)", "saas refresh", "release withdraw"}
+)
 """Commands that signals are sent to: of the others' ways of waiting these have all."""
 _BETWEEN_LOOKS_S = 0.2
 _NEXT_S = 20.0

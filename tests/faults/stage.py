@@ -26,7 +26,7 @@ from jenkins_release.sandbox.ecr.state import REGION
 from jenkins_release.sandbox.process import LOOPBACK, free_port
 from jenkins_release.sandbox.product import write_product
 from jenkins_release.sandbox.samba import SambaServer, SambaShare
-from jenkins_release.sandbox.sample_images import build_images
+from jenkins_release.sandbox.sample_images import build_images, demo_references
 from jenkins_release.sandbox.stack import CANDIDATE_SHARE, RELEASE_SHARE, Sandbox
 from tests.docs.pages import ROOT
 from tests.faults.http_proxy import HttpProxy, bad_digest
@@ -37,8 +37,8 @@ from tests.fixtures.share import in_own_mounts
 from tests.release.runner import Ended, Runner
 
 NAMES = ("rms", "viewer")
-VERSION, NEWER = "8.1.0", "8.2.0"
-BUILDS = {VERSION: "42", NEWER: "43"}
+OLDER, VERSION, NEWER = "8.0.0", "8.1.0", "8.2.0"
+BUILDS = {OLDER: "41", VERSION: "42", NEWER: "43"}
 REF = f"{VERSION}/{BUILDS[VERSION]}"
 BUCKET = "downloads"
 SMALL = 4 << 20
@@ -105,7 +105,9 @@ class Stage:
         self.identity = pyrage.x25519.Identity.generate()
         self.engine = DockerEngine(docker_host)
         for version, build in BUILDS.items():
-            build_images(self.engine, version, build, names=NAMES, base_size=2 << 20, own_size=1 << 20)
+            # The older one shares no layer with the others: a daemon without it has to pull all of it.
+            base = (3 if version == OLDER else 2) << 20
+            build_images(self.engine, version, build, names=NAMES, base_size=base, own_size=1 << 20)
         self.client("s3").create_bucket(Bucket=BUCKET)
         self._keys = root / "keys"
 
@@ -118,6 +120,13 @@ class Stage:
     def plain(self) -> Product:
         """On its way to its first release too, with layers that a Docker daemon pushes."""
         return self._product("plain", VERSION, until="approve", JENKINS_RELEASE_EXPORT_LAYERS="plain")
+
+    @cached_property
+    def exported(self) -> Product:
+        """Has candidates of two versions, and exports the third. The daemon no longer has the oldest one."""
+        made = self._product("exported", OLDER, VERSION, until="export")
+        made.forget_loaded()
+        return made
 
     @cached_property
     def released(self) -> Product:
@@ -465,6 +474,26 @@ class Product:
         for root, depth in ((self.share, 2), (self.releases, 1)):
             found += [str(each.relative_to(root)) for each in folders(root / "SkyDRM", depth)]
         return found
+
+    def loaded(self) -> dict[str, str]:
+        """Return which images of the oldest candidate the daemon has: name to digest of the config."""
+        there = {*self.stage.engine.names()}
+        return {
+            name: self.stage.engine.inspect(name).config_digest for name in self._oldest() if name in there
+        }
+
+    def expected(self) -> dict[str, str]:
+        """Return what :meth:`loaded` is once the candidate is loaded."""
+        record = json.loads((self.share / "SkyDRM" / OLDER / BUILDS[OLDER] / "candidate.json").read_text())
+        return {image["reference"]: image["config_digest"] for image in record["images"]}
+
+    def forget_loaded(self) -> None:
+        """Remove the oldest candidate's images from the daemon."""
+        for name in self._oldest():
+            self.stage.engine.untag(name)
+
+    def _oldest(self) -> list[str]:
+        return demo_references(OLDER, BUILDS[OLDER], names=NAMES)
 
     def attestations(self, kind: str, version: str = VERSION) -> list[str]:
         """Return the names of the attestations of one kind on a candidate."""

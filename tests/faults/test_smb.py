@@ -9,7 +9,8 @@ from tests.faults.matrix import cells
 
 CHOSEN = {
     ("smb-stall-once", "candidate export"),
-    ("smb-quota", "candidate export"),
+    ("smb-quota", "candidate export (push)"),
+    ("smb-stall-once", "candidate load (pull)"),
     ("smb-refused-3s", "qa sign-off"),
     ("smb-share-closed", "qa sign-off"),
     ("smb-stranded-rename", "qa sign-off"),
