@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os
 import tarfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,10 +14,11 @@ import pytest
 
 from jenkins_release.base.errors import IntegrityError
 from jenkins_release.images.archive.pushed import document_blob, index_document, read_pushed
+from jenkins_release.images.spool import IN_MEMORY, KEPT_IN_MEMORY
 from jenkins_release.oci.manifests import OCI_INDEX, OCI_MANIFEST, RawManifest, sha256_digest
 from jenkins_release.oci.platforms import parse_platform
-from jenkins_release.steps.candidate.archive_composer import pieces_of
 from jenkins_release.steps.candidate.content_intake import ContentIntake, SentBlob
+from jenkins_release.steps.candidate.push_intake import PushIntake
 
 
 def layer(name: str) -> bytes:
@@ -70,7 +72,7 @@ def test_a_plain_layer_is_compressed(packing: ContentIntake, name: str, step: in
     """Also one whose first file has a name that begins like a document, or like compressed data."""
     data = layer(name)
     sent = push(packing, data, step=step)
-    stored = b"".join(pieces_of(sent.spool))
+    stored = b"".join(sent.spool.pieces())
     assert gzip.decompress(stored) == data
     assert (sent.digest, sent.size) == (sha256_digest(stored), len(stored))
     assert sent.blob.document is None
@@ -79,7 +81,7 @@ def test_a_plain_layer_is_compressed(packing: ContentIntake, name: str, step: in
 def test_a_compressed_layer_is_kept(packing: ContentIntake):
     data = gzip.compress(layer("file"))
     sent = push(packing, data)
-    assert b"".join(pieces_of(sent.spool)) == data
+    assert b"".join(sent.spool.pieces()) == data
     assert sent.digest == sha256_digest(data)
     assert (sent.blob.diff_id, sent.blob.compression) == (sha256_digest(layer("file")), "gzip")
 
@@ -88,9 +90,27 @@ def test_for_several_platforms_everything_is_kept(keeping: ContentIntake):
     """A config is read; of an SBOM that is larger than any, only the bytes are kept."""
     for data in (layer("file"), b'{"os": "linux"}', b'{"_type": "' + b"x" * (5 << 20) + b'"}'):
         sent = push(keeping, data, step=1 << 20)
-        assert b"".join(pieces_of(sent.spool)) == data
+        assert b"".join(sent.spool.pieces()) == data
         assert sent.digest == sha256_digest(data)
         assert sent.blob.document == (data if data.startswith(b'{"os"') else None)
+
+
+@pytest.mark.parametrize("classic", [True, False])
+def test_many_small_layers_do_not_fill_the_memory(classic: bool):
+    """Each of them would fit."""
+    with ThreadPoolExecutor(1) as pool:
+        intake = PushIntake([], pool) if classic else ContentIntake(lambda _: None, pool)
+        for _ in range(KEPT_IN_MEMORY // IN_MEMORY + 3):
+            data = gzip.compress(os.urandom(IN_MEMORY - 10_000), 1)
+            blob = intake.blob()
+            blob.write(data)
+            blob.finish(sha256_digest(data))
+        taken = intake.layers if isinstance(intake, PushIntake) else intake.blobs
+        held = [each.spool.held for each in taken.values()]
+        assert held.count(0) == 3
+        assert sum(held) <= KEPT_IN_MEMORY
+        assert all(len(b"".join(each.spool.pieces())) == each.size for each in taken.values())
+        intake.close()
 
 
 def test_what_comes_after_the_end_is_not_kept(keeping: ContentIntake):

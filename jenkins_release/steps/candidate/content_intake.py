@@ -13,7 +13,7 @@ from jenkins_release.images.archive.blobs import Blob, BlobHasher
 from jenkins_release.images.archive.header import BLOCK, docker_takes_for, is_header
 from jenkins_release.images.archive.limits import ArchiveLimits
 from jenkins_release.images.gzip_blocks import BlockGzip
-from jenkins_release.images.spool import Spool
+from jenkins_release.images.spool import Spool, SpoolRoom
 from jenkins_release.oci.manifests import RawManifest
 
 _HINT = "do not release it: find out what answers as the Docker daemon, and build the image again"
@@ -49,6 +49,7 @@ class ContentIntake:
         self._pool = pool
         self._lock = threading.Lock()
         self._closed = False
+        self.room = SpoolRoom()
         self.blobs: dict[str, SentBlob] = {}
         """What was sent, by digest."""
         self.manifests: dict[str, RawManifest] = {}
@@ -139,6 +140,7 @@ class PushedContent:
             stored, size = self._packed.digest, self._packed.size
         if self._document is not None:
             blob = replace(blob, document=bytes(self._document))
+        self._intake.room.keep(self._spool)
         self._intake.take(SentBlob(blob, stored, size, self._spool))
 
     def abandon(self) -> None:

@@ -13,7 +13,7 @@ from jenkins_release.images.archive.blobs import BlobHasher
 from jenkins_release.images.archive.limits import ArchiveLimits
 from jenkins_release.images.gzip_blocks import BlockGzip
 from jenkins_release.images.layer_proof import MAX_CONFIG_BYTES
-from jenkins_release.images.spool import Spool
+from jenkins_release.images.spool import Spool, SpoolRoom
 from jenkins_release.oci.manifests import RawManifest, sha256_digest
 
 _SOME = 1
@@ -55,6 +55,7 @@ class PushIntake:
         self._pool = pool
         self._lock = threading.Lock()
         self._closed = False
+        self.room = SpoolRoom()
         self._required: set[str] = set()
         self._pushed: dict[str, str] = {}
         self._sizes: dict[str, int] = {}
@@ -177,6 +178,7 @@ class PushedBlob:
             )
         for packed in self._packed.finish():
             self._spool.write(packed)
+        self._intake.room.keep(self._spool)
         layer = TakenLayer(blob.diff_id, self._packed.digest, self._packed.size, self._spool)
         self._intake.take_layer(digest, self._size, layer)
 
