@@ -8,15 +8,11 @@ from typing import Any
 import requests
 from docker.auth import encode_header
 
-from jenkins_release.base.errors import RemoteError
 from jenkins_release.images.docker_client import api_url, daemon_error, not_a_daemon, translated
 from jenkins_release.images.docker_daemon import Daemon
+from jenkins_release.images.protocol import PullRefused
 from jenkins_release.images.push_answer import error_of
 from jenkins_release.registry.protocol import RegistryLogin
-
-
-class PullRefused(RemoteError):
-    """The daemon answers, but says that it cannot pull the image."""
 
 
 def pull_image(

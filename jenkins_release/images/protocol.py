@@ -12,12 +12,16 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
 from jenkins_release.base.dataclass import dataclass
-from jenkins_release.base.errors import ConfigurationError
+from jenkins_release.base.errors import ConfigurationError, RemoteError
 from jenkins_release.registry.protocol import RegistryLogin
 
 
 class ImageNotFound(ConfigurationError):
     """The daemon answers, but does not have the image."""
+
+
+class PullRefused(RemoteError):
+    """The daemon answers, but says that it cannot pull the image."""
 
 
 @dataclass(frozen=True)

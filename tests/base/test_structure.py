@@ -42,6 +42,7 @@ READS_RECORDS = ["boto3", "botocore.session", "docker", "requests", "smbprotocol
     [
         ("steps.candidate.listing", READS_RECORDS),
         ("steps.candidate.export", READS_RECORDS),
+        ("steps.candidate.load", READS_RECORDS),
         ("steps.qa.sign_off", READS_RECORDS),
         ("steps.promotion.plan", READS_RECORDS),
         ("steps.promotion.promote", READS_RECORDS),
@@ -84,6 +85,16 @@ def test_a_command_imports_the_board_only_if_one_is_kept(kept):
     )
     name = "jenkins_release.steps.overview.board"
     assert imported(code, [name]) == [name] * kept
+
+
+def test_a_daemon_on_a_socket_needs_no_ssh():
+    """Docker's SDK would import its library each time, if that is installed."""
+    code = (
+        "from pathlib import Path; from jenkins_release.config import load_configuration\n"
+        "from jenkins_release.steps.context.services import Services\n"
+        "Services(load_configuration(Path('examples/skydrm/release.toml'), environ={}), environ={}).engine"
+    )
+    assert imported(code, ["docker", "paramiko"]) == ["docker"]
 
 
 def test_signatures_are_verified_without_the_clouds_that_can_sign():

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import http.client
 import json
+import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any
 
 import pytest
 
+from jenkins_release.base.errors import RemoteError
 from jenkins_release.cli.runtime import Runtime
 from jenkins_release.images import DockerEngine
 from jenkins_release.registry.protocol import RegistryLogin
@@ -114,6 +118,64 @@ def test_an_altered_layer_is_refused_with_its_place(exported: Product, engine: D
         f"at byte {layer['offset']}: expected {layer['digest']} of {layer['size']} bytes, found" in done.err
     )
     assert names(engine) == before
+
+
+DIES = """
+import os, signal, sys
+from jenkins_release.cli.entry import main
+from jenkins_release.images import docker_engine
+
+class Dying(docker_engine.DockerEngine):
+    left = int(sys.argv[2])
+
+    def __getattribute__(self, name):
+        if name == sys.argv[1]:
+            Dying.left -= 1
+            if Dying.left < 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+        return super().__getattribute__(name)
+
+docker_engine.DockerEngine = Dying
+main(["candidate", "load", "8.1.0/31"])
+"""
+"""Loads a candidate, and dies before a call of the engine."""
+
+
+@pytest.mark.parametrize(("call", "number"), [("pull", 1), ("tag", 0)])
+def test_a_load_that_is_killed_names_no_image(
+    exported: Product, engine: DockerEngine, call: str, number: int
+):
+    """All images are there before the first gets its name; the next command removes what is left."""
+    before = names(engine)
+    died = subprocess.run([sys.executable, "-c", DIES, call, str(number)], env=exported.environ, check=False)
+    assert died.returncode == -signal.SIGKILL
+    left = names(engine) - before
+    assert left
+    assert all("/jenkins-release/" in name for name in left)
+    exported.ok("candidate", "load", "8.1.0/31")
+    assert names(engine) - before == {f"skydrm/{name}:8.1.0-31" for name in SERVICES}
+
+
+def test_a_break_reads_nothing_twice(exported: Product, engine: DockerEngine):
+    """What is complete when a daemon fails is there for the next attempt."""
+
+    class Failing(DockerEngine):
+        left = 1
+
+        def pull(self, repository: str, digest: str, login: RegistryLogin, check: Callable[[], None]) -> None:
+            super().pull(repository, digest, login, check)
+            if repository.endswith("/1") and self.left:
+                self.left = 0
+                raise RemoteError("the daemon was restarted", retryable=True)
+
+    runtime = Runtime(exported.environ)
+    with closing(Failing(engine.url)) as failing:
+        services = runtime.services
+        services.__dict__["engine"] = failing
+        services.sleep = lambda _: None
+        report = load_candidate(CandidateRef("8.1.0", "31"), services)
+        runtime.close()
+    assert report.bytes < BASE + 2 * len(SERVICES) * OWN
 
 
 class Spied(DockerEngine):

@@ -10,7 +10,8 @@ from pathlib import Path
 from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.errors import ConfigurationError, IntegrityError
 from jenkins_release.base.progress import Task, telling_waits
-from jenkins_release.images.docker_pull import PullRefused
+from jenkins_release.images import LocalImage
+from jenkins_release.images.protocol import PullRefused
 from jenkins_release.oci.platforms import parse_platform
 from jenkins_release.records.candidate import (
     CandidateImage,
@@ -80,8 +81,16 @@ def load_candidate(ref: CandidateRef, services: Services, *, platform: str = "")
         )
     check_sizes(opened)
     parts = _parts(record.images, services, platform)
-    total = load_images(opened, record.images, services, parts)
-    images = [_received(image, parts[image.name], services) for image in record.images]
+    total, held = load_images(opened, record.images, services, parts)
+    images = [
+        ReceivedImage(
+            reference=image.reference,
+            config_digest=parts[image.name].config_digest,
+            image_id=held[image.name].image_id,
+            platform=parts[image.name].platform if isinstance(image, MultiPlatformRecord) else None,
+        )
+        for image in record.images
+    ]
     receipt = write_receipt(opened, "load", services, images=images, daemon=services.engine.url)
     several = {
         image.name: parts[image.name].platform
@@ -118,17 +127,6 @@ def _parts(
     return found
 
 
-def _received(image: CandidateImage, part: PlatformRecord, services: Services) -> ReceivedImage:
-    what = f"describe the image {image.reference}"
-    held = services.retry(what, services.engine.inspect, image.reference)
-    return ReceivedImage(
-        reference=image.reference,
-        config_digest=part.config_digest,
-        image_id=held.image_id,
-        platform=part.platform if isinstance(image, MultiPlatformRecord) else None,
-    )
-
-
 def load_images(
     opened: OpenCandidate,
     images: Sequence[CandidateImage],
@@ -136,7 +134,7 @@ def load_images(
     parts: Mapping[str, PlatformRecord] | None = None,
     *,
     whole: bool = False,
-) -> int:
+) -> tuple[int, dict[str, LocalImage]]:
     """Bring ``images`` into the daemon and compare the daemon's config digests.
 
     Args:
@@ -147,7 +145,7 @@ def load_images(
         whole: Read the archives to their ends, also where the daemon could do without.
 
     Returns:
-        The bytes that were read from the share.
+        The bytes that were read from the share, and short name of each image to what the daemon has now.
 
     Raises:
         IntegrityError: As :func:`load_candidate`.
@@ -158,19 +156,11 @@ def load_images(
     total = None if whole else _by_pull(opened, images, chosen, services)
     if total is None:
         total = _by_archive(opened, images, chosen, services)
-    for image in images:
-        expected = chosen[image.name].config_digest
-        found = _config_digest(image, chosen[image.name], services)
-        if found != expected:
-            raise IntegrityError(
-                f"image {image.reference} in the daemon: expected config digest {expected}, found {found}",
-                hint="another job loads or tags the same name on this machine at the same time",
-            )
-    return total
+    return total, {image.name: _held(image, chosen[image.name], services) for image in images}
 
 
-def _config_digest(image: CandidateImage, part: PlatformRecord, services: Services) -> str:
-    """Return the config digest of an image in the daemon.
+def _held(image: CandidateImage, part: PlatformRecord, services: Services) -> LocalImage:
+    """Return what the daemon has under the image's name. Raises IntegrityError if that is another image.
 
     After a pull into containerd's store, the daemon's id is the digest of the manifest that was pulled, and
     that names the config. Such an image cannot always be saved to look at its config: containerd does not
@@ -181,11 +171,18 @@ def _config_digest(image: CandidateImage, part: PlatformRecord, services: Servic
     else:
         assert isinstance(image, ImageRecord)  # of one platform
         manifest = manifest_of(image).digest
-    held = services.retry(f"inspect {image.reference}", services.engine.inspect, image.reference)
+    held = services.retry(f"describe the image {image.reference}", services.engine.inspect, image.reference)
     if held.image_id == manifest:
-        return part.config_digest
+        return held
     what = f"read the config digest of {image.reference}"
-    return services.retry(what, services.engine.config_digest, image.reference)
+    found = held.config_digest or services.retry(what, services.engine.config_digest, image.reference)
+    if found != part.config_digest:
+        raise IntegrityError(
+            f"image {image.reference} in the daemon: expected config digest {part.config_digest}, "
+            f"found {found}",
+            hint="another job loads or tags the same name on this machine at the same time",
+        )
+    return held
 
 
 def _by_pull(
@@ -202,7 +199,7 @@ def _by_pull(
         _log.debug("the daemon at %s is on another machine: the archives are loaded", url)
         return None
     try:
-        return services.retry(f"load {opened.ref}", pull_images, opened, images, parts, services)
+        return pull_images(opened, images, parts, services)
     except PullRefused as error:
         if source == "pull":
             raise

@@ -3,16 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from jenkins_release.base.errors import ReleaseError
+from jenkins_release.base.errors import IntegrityError, ReleaseError
+from jenkins_release.base.parallel import map_parallel
 from jenkins_release.endpoint.pulls import Pulls
 from jenkins_release.endpoint.server import Login, LoopbackServer
 from jenkins_release.records.candidate import CandidateImage, ListedPlatform, PlatformRecord
 from jenkins_release.registry.protocol import RegistryLogin
-from jenkins_release.steps.candidate.loopback_names import TAG, remove_stale_names, repository_name
+from jenkins_release.steps.candidate.loopback_names import (
+    TAG,
+    remove_names,
+    remove_stale_names,
+    repository_name,
+)
 from jenkins_release.steps.candidate.opened import OpenCandidate
 from jenkins_release.steps.candidate.served import CandidateContents
 from jenkins_release.steps.context.services import Services
+
+_AT_ONCE = 4
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    image: CandidateImage
+    part: PlatformRecord
+    repository: str
+    digest: str
+
+    @property
+    def name(self) -> str:
+        """Its name in the daemon until it gets its own."""
+        return f"{self.repository}@{self.digest}"
 
 
 def pull_images(
@@ -21,7 +43,9 @@ def pull_images(
     parts: Mapping[str, PlatformRecord],
     services: Services,
 ) -> int:
-    """Let the daemon pull images, and give them their names.
+    """Let the daemon pull images, and give them their names once all of them are there.
+
+    After a failure, what is complete is not read again by the next attempt.
 
     Args:
         opened: The candidate.
@@ -35,29 +59,62 @@ def pull_images(
     Raises:
         PullRefused: The daemon cannot pull from this machine's loopback.
         IntegrityError: The share has something else than what was recorded.
-        RemoteError: Share or daemon failed.
+        RemoteError: Share or daemon failed, after the retries.
     """
     remove_stale_names(services)
     contents, login = CandidateContents(opened), Login.new()
-    digests = {image.name: contents.add(image, repository_name(n), TAG) for n, image in enumerate(images)}
+    digests = [contents.add(image, repository_name(number), TAG) for number, image in enumerate(images)]
     with services.progress.task(f"load {opened.ref}") as task:
         # Whichever of the two stands still: the daemon does not say what it waits for.
         task.waits_for(f"the Docker daemon to pull the images from {services.share.name}")
         pulls = Pulls(contents, login, task.advance)
         with LoopbackServer(pulls.serve) as server:
-            credentials = RegistryLogin(server.host, login.username, login.password)
-            for number, image in enumerate(images):
+            wanted = []
+            for number, (image, digest) in enumerate(zip(images, digests, strict=True)):
                 part = parts[image.name]
-                digest = part.manifest.digest if isinstance(part, ListedPlatform) else digests[image.name]
-                repository = f"{server.host}/{repository_name(number)}"
-                try:
-                    services.engine.pull(repository, digest, credentials, pulls.check)
-                    services.engine.tag(f"{repository}@{digest}", image.reference)
-                except ReleaseError:
-                    # What the daemon says of it is only a consequence.
-                    if pulls.failures:
-                        raise pulls.failures[0] from None
-                    raise
-                finally:
-                    services.engine.untag(f"{repository}@{digest}")
+                if isinstance(part, ListedPlatform):
+                    digest = part.manifest.digest
+                wanted.append(_Wanted(image, part, f"{server.host}/{repository_name(number)}", digest))
+            credentials = RegistryLogin(server.host, login.username, login.password)
+            try:
+                services.retry(f"load {opened.ref}", _pull_all, wanted, credentials, pulls, services)
+            finally:
+                remove_names([each.name for each in wanted], services)
     return pulls.sent
+
+
+def _pull_all(
+    wanted: Sequence[_Wanted], credentials: RegistryLogin, pulls: Pulls, services: Services
+) -> None:
+    pulls.failures.clear()
+
+    def pull(each: _Wanted) -> None:
+        services.engine.pull(each.repository, each.digest, credentials, pulls.check)
+        _prove(each, services)
+
+    try:
+        # The first one alone: if the daemon refuses it, no other pull has to be broken off.
+        pull(wanted[0])
+        map_parallel(pull, wanted[1:], workers=_AT_ONCE)
+        # One after the other, without anything in between: whoever ends this process leaves all or none.
+        for each in wanted:
+            services.engine.tag(each.name, each.image.reference)
+    except ReleaseError:
+        # What the daemon says of it is only a consequence.
+        if pulls.failures:
+            raise pulls.failures[0] from None
+        raise
+
+
+def _prove(each: _Wanted, services: Services) -> None:
+    """Check that the daemon has the image. Raises IntegrityError if it is another one."""
+    held = services.engine.inspect(each.name)
+    # In containerd's store the id is the digest that was pulled, and to learn that of the config, all of the
+    # image would have to be read.
+    if held.image_id != each.digest:
+        found = held.config_digest or services.engine.config_digest(each.name)
+        if found != each.part.config_digest:
+            raise IntegrityError(
+                f"image {each.image.reference} in the daemon: expected config digest "
+                f"{each.part.config_digest}, found {found}"
+            )

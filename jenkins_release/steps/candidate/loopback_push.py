@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from jenkins_release.base.errors import IntegrityError, ReleaseError, RemoteError
-from jenkins_release.base.waits import Stopped, ThreadGroup, apart, stopping
 from jenkins_release.endpoint.protocol import Intake
 from jenkins_release.endpoint.pushes import Pushes
 from jenkins_release.endpoint.server import Login, LoopbackServer
 from jenkins_release.images.push_answer import PushRefused
 from jenkins_release.registry.protocol import RegistryLogin
-from jenkins_release.steps.candidate.loopback_names import TAG, remove_stale_names
+from jenkins_release.steps.candidate.loopback_names import TAG, remove_names, remove_stale_names
 from jenkins_release.steps.context.services import Services
-
-_REMOVE_S = 0.4
-"""Longest time in which names are removed after Ctrl-C, in seconds."""
-_log = logging.getLogger(__name__)
 
 
 class NotPushed(RemoteError):
@@ -34,7 +28,7 @@ class LoopbackPush:
         self._pushes = pushes
         self._login = RegistryLogin(server.host, login.username, login.password)
         self._services = services
-        self._names: list[str] = []
+        self.names: list[str] = []
 
     def name(self, reference: str, repository: str) -> str:
         """Give an image the name under which it is pushed, until the registry closes.
@@ -43,7 +37,7 @@ class LoopbackPush:
             NotPushed: The daemon gives no names.
         """
         target = f"{self._host}/{repository}:{TAG}"
-        self._names.append(target)
+        self.names.append(target)
         try:
             self._services.engine.tag(reference, target)
         except RemoteError as error:
@@ -80,21 +74,6 @@ class LoopbackPush:
             again = error.retryable and not isinstance(error, PushRefused)
             raise NotPushed(error.message, hint=error.hint, retryable=again) from error
 
-    def remove_names(self) -> None:
-        """Remove the names. One that cannot be removed now is removed by the next push or pull."""
-        # Also after Ctrl-C or a failure, when the threads that gave them must not wait any more.
-        with apart():
-            group = ThreadGroup()
-            if stopping():
-                # The share has to be cleaned up too.
-                group.end(_REMOVE_S)
-            for target in self._names:
-                try:
-                    group.run(self._services.engine.untag, target)
-                except (ReleaseError, Stopped) as error:
-                    _log.info("%s stays in the daemon for now: %s", target, error)
-                    return
-
 
 @contextmanager
 def loopback_push(intake: Intake, services: Services) -> Iterator[LoopbackPush]:
@@ -116,6 +95,6 @@ def loopback_push(intake: Intake, services: Services) -> Iterator[LoopbackPush]:
             try:
                 yield push
             finally:
-                push.remove_names()
+                remove_names(push.names, services)
     finally:
         pushes.abandon()

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from jenkins_release.base.environment import require_text
 from jenkins_release.base.errors import ConfigurationError
+from jenkins_release.base.lazy_imports import left_for_later
 from jenkins_release.base.moments import second
 from jenkins_release.base.parallel import map_parallel
 from jenkins_release.base.progress import Progress, SilentProgress
@@ -209,7 +210,9 @@ class Services:
     @cached_property
     def engine(self) -> ImageEngine:
         """The Docker daemon."""
-        from jenkins_release.images import DockerEngine
+        # For daemons behind SSH only.
+        with left_for_later("paramiko"):
+            from jenkins_release.images import DockerEngine
 
         section = self.configuration.docker
         return DockerEngine(
