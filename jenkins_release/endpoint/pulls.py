@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from urllib.parse import unquote, urlsplit
 
 from jenkins_release.base.errors import ReleaseError, without_secrets
+from jenkins_release.base.waits import check
 from jenkins_release.endpoint.answers import begin, refuse, send, send_json
 from jenkins_release.endpoint.protocol import Contents
 from jenkins_release.endpoint.server import Handler, Login
@@ -21,6 +24,9 @@ _BLOB = re.compile(rf"/v2/({NAME})/blobs/({DIGEST})")
 _TAGS = re.compile(rf"/v2/({NAME})/tags/list")
 _REFERRERS = re.compile(rf"/v2/({NAME})/referrers/({DIGEST})")
 _RANGE = re.compile(r"bytes=(\d{1,18})-(\d{1,18})?")
+MAX_BLOBS = 12
+"""Blobs that are sent at a time, each of which takes a few MiB; further requests wait."""
+_TURN_S = 0.1
 _INDEX = "application/vnd.oci.image.index.v1+json"
 
 
@@ -33,7 +39,7 @@ class Pulls:
         advance: Called with the bytes of each piece of a blob that is sent.
 
     Attributes:
-        failures: Why blobs were not served to their end, oldest first.
+        failures: Why blobs or manifests were not served to their end, oldest first.
         sent: Bytes of blobs that were sent.
     """
 
@@ -46,6 +52,7 @@ class Pulls:
         self._contents = contents
         self._login = login
         self._advance = advance
+        self._turns = threading.BoundedSemaphore(MAX_BLOBS)
         self.failures: list[ReleaseError] = []
         self.sent = 0
 
@@ -80,7 +87,12 @@ class Pulls:
             refuse(handler, 404, "NAME_INVALID", "there is nothing at this path")
 
     def _manifest(self, handler: Handler, repository: str, reference: str) -> None:
-        found = self._contents.manifest(repository, reference)
+        try:
+            found = self._contents.manifest(repository, reference)
+        except ReleaseError as error:
+            self._failed(f"{repository}:{reference}", error)
+            refuse(handler, 500, "UNKNOWN", "the manifest cannot be read")
+            return
         if found is None:
             refuse(handler, 404, "MANIFEST_UNKNOWN", f"{repository} has no manifest {reference}")
             return
@@ -111,12 +123,25 @@ class Pulls:
         if handler.command == "HEAD":
             return
         try:
-            for piece in blob.read(first, last):
-                handler.wfile.write(piece)
-                self.sent += len(piece)
-                self._advance(len(piece))
+            with self._turn():
+                for piece in blob.read(first, last):
+                    handler.wfile.write(piece)
+                    self.sent += len(piece)
+                    self._advance(len(piece))
         except ReleaseError as error:
             # Without its end, no client accepts the blob.
             handler.close_connection = True
-            self.failures.append(error)
-            _log.warning("%s was not served: %s", digest, without_secrets(error.message))
+            self._failed(digest, error)
+
+    def _failed(self, what: str, error: ReleaseError) -> None:
+        self.failures.append(error)
+        _log.warning("%s was not served: %s", what, without_secrets(error.message))
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        while not self._turns.acquire(timeout=_TURN_S):
+            check()
+        try:
+            yield
+        finally:
+            self._turns.release()

@@ -5,11 +5,13 @@ from __future__ import annotations
 import base64
 import contextlib
 import logging
+import math
 import re
 import secrets
 import socket
 import socketserver
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import field
 from types import TracebackType
@@ -22,7 +24,7 @@ from jenkins_release.endpoint.plain_http import PlainHttpHandler
 
 LOOPBACK = "127.0.0.1"
 MAX_CONNECTIONS = 256
-"""Maximum concurrent connections."""
+"""Maximum concurrent connections; containerd opens one for each layer of an image."""
 IDLE_S = 60.0
 """Seconds without a byte after which a connection is closed."""
 _POLL_S = 0.05
@@ -67,7 +69,8 @@ class Handler(PlainHttpHandler):
     def admit(self) -> None:
         """Keep the connection: its client may make requests.
 
-        Any user of the machine can open connections. If there are too many, one is closed that is not kept.
+        Any user of the machine can open connections. If there are too many, one is closed that is not kept, or
+        that waits for its next request.
         """
         self.server.admit(self.connection)
 
@@ -78,11 +81,16 @@ class Handler(PlainHttpHandler):
             # that leads to 127.0.0.1.
             if not _HOSTS.fullmatch(self.headers.get("Host", "")):
                 self.send_error(421)
+            elif "Origin" in self.headers or self.headers.get("Sec-Fetch-Site", "none") != "none":
+                # It could not read the answer, but make the share send whole layers.
+                self.send_error(403)
             else:
                 self.server.serve(self)
         except (OSError, Stopped) as error:
             self.close_connection = True
             _log.debug("%s %s broke off: %s", self.command, self.path.partition("?")[0], error)
+        finally:
+            self.server.rest(self.connection)
 
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = answer  # noqa: N815  # http.server's names
 
@@ -143,35 +151,41 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
 
     def __init__(self, address: tuple[str, int], serve: Callable[[Handler], None]) -> None:
         self.serve = serve
-        self._open: dict[socket.socket, bool] = {}
-        """The connections, oldest first, and whether they are kept."""
+        self._open: dict[socket.socket, float] = {}
+        """The connections, oldest first, and since when each waits for another request: minus infinity before
+        the first that is allowed, infinity while one is answered."""
         self._lock = threading.Lock()
         self._ended = threading.Condition(self._lock)
         super().__init__(address, Handler)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         with self._lock:
-            taken, closed = True, None
             if len(self._open) >= MAX_CONNECTIONS:
-                closed = next((each for each, kept in self._open.items() if not kept), None)
-                taken = closed is not None
-            if closed is not None:
-                del self._open[closed]
-                # Its thread closes it.
-                with contextlib.suppress(OSError):
-                    closed.shutdown(socket.SHUT_RDWR)
+                longest = min(self._open, key=self._open.__getitem__)
+                if self._open[longest] < math.inf:
+                    del self._open[longest]
+                    # Its thread closes it.
+                    with contextlib.suppress(OSError):
+                        longest.shutdown(socket.SHUT_RDWR)
+            taken = len(self._open) < MAX_CONNECTIONS
             if taken:
-                self._open[request] = False
+                self._open[request] = -math.inf
         if taken:
             super().process_request(request, client_address)
         else:
             super().shutdown_request(request)
 
     def admit(self, request: socket.socket) -> None:
-        """Keep a connection."""
+        """Keep a connection while its request is answered."""
         with self._lock:
             if request in self._open:
-                self._open[request] = True
+                self._open[request] = math.inf
+
+    def rest(self, request: socket.socket) -> None:
+        """Note that the request of a connection was answered."""
+        with self._lock:
+            if self._open.get(request) == math.inf:
+                self._open[request] = time.monotonic()
 
     def shutdown_request(self, request: Any) -> None:
         super().shutdown_request(request)

@@ -96,7 +96,7 @@ def _pull_all(
         # The first one alone: if the daemon refuses it, no other pull has to be broken off.
         pull(wanted[0])
         map_parallel(pull, wanted[1:], workers=_AT_ONCE)
-        # One after the other, without anything in between: whoever ends this process leaves all or none.
+        # With nothing in between: there is next to no time in which a load can end with only some names.
         for each in wanted:
             services.engine.tag(each.name, each.image.reference)
     except ReleaseError:

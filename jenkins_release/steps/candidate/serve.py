@@ -15,6 +15,7 @@ from jenkins_release.endpoint.pulls import Pulls
 from jenkins_release.endpoint.server import Login, LoopbackServer
 from jenkins_release.records.candidate import CandidateImage
 from jenkins_release.share.candidates import CandidateRef
+from jenkins_release.share.protocol import PathNotFound
 from jenkins_release.steps.candidate.archive_reader import check_manifests
 from jenkins_release.steps.candidate.opened import OpenCandidate, check_sizes, open_candidate
 from jenkins_release.steps.candidate.served import CandidateContents
@@ -66,10 +67,11 @@ class Serving:
         Raises:
             Stopped: It was.
             IntegrityError: The share has something else than what was recorded: nothing more is served.
+            PathNotFound: The candidate was removed from the share.
         """
         while True:
             for error in self._pulls.failures:
-                if isinstance(error, IntegrityError):
+                if isinstance(error, IntegrityError | PathNotFound):
                     raise error
             pause(_LOOK_S, "somebody to pull")
 
