@@ -69,8 +69,8 @@ class Handler(PlainHttpHandler):
     def admit(self) -> None:
         """Keep the connection: its client may make requests.
 
-        Any user of the machine can open connections. If there are too many, one is closed that is not kept, or
-        that waits for its next request.
+        Any user of the machine can open connections. If there are too many, one is closed that is not kept or
+        waits for its next request.
         """
         self.server.admit(self.connection)
 

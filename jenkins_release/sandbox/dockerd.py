@@ -76,6 +76,11 @@ class DockerDaemon(OneServer):
         return f"unix://{self._runtime / 'docker.sock'}"
 
     @property
+    def containerd(self) -> Path:
+        """Socket of its containerd, for ``ctr``."""
+        return self._runtime / "exec" / "containerd" / "containerd.sock"
+
+    @property
     def environ(self) -> dict[str, str]:
         """Variables that direct the Docker command line to this daemon."""
         return {"DOCKER_HOST": self.base_url}

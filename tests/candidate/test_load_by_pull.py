@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ import pytest
 from jenkins_release.base.errors import RemoteError
 from jenkins_release.cli.runtime import Runtime
 from jenkins_release.images import DockerEngine
+from jenkins_release.images.protocol import PullRefused
 from jenkins_release.registry.protocol import RegistryLogin
 from jenkins_release.sandbox.dockerd import DockerDaemon
 from jenkins_release.sandbox.process import free_port
@@ -24,6 +26,7 @@ from jenkins_release.sandbox.sample_images import build_images
 from jenkins_release.share.candidates import CandidateRef
 from jenkins_release.steps.candidate.load import load_candidate
 from tests.fixtures.damage import flip
+from tests.fixtures.raw_server import RawServer, answer
 from tests.fixtures.release import SERVICES, WITHOUT_DAEMON, Product
 from tests.fixtures.share import Tap
 
@@ -241,3 +244,17 @@ def test_a_daemon_that_cannot_pull_gets_the_archives(exported: Product, apart: D
 )
 def test_a_daemon_on_another_machine_is_not_asked_to_pull(url: str, expected: bool):
     assert DockerEngine(url, environ={}).may_share_loopback is expected
+
+
+def test_a_policy_that_forbids_registries_is_a_refusal(tmp_path: Path):
+    """Authorization plugins answer so; then the archives are loaded."""
+    version = answer(200, b'{"ApiVersion": "1.41"}')
+    denied = answer(403, b'{"message": "authorization denied by plugin policy: no registries"}')
+    with (
+        RawServer(
+            lambda request: version if request.target == "/version" else denied, tmp_path / "d.sock"
+        ) as server,
+        DockerEngine(server.url, environ={}) as engine,
+        pytest.raises(PullRefused, match="authorization denied by plugin policy"),
+    ):
+        engine.pull("127.0.0.1:5000/rms", f"sha256:{'0' * 64}", RegistryLogin("127.0.0.1:5000", "u", "p"))

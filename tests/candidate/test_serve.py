@@ -7,6 +7,7 @@ import hashlib
 import http.client
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -19,6 +20,7 @@ from typing import Any
 import pytest
 
 from jenkins_release.images import DockerEngine
+from jenkins_release.sandbox.dockerd import DockerDaemon
 from jenkins_release.sandbox.process import find_program
 from tests.fixtures.damage import flip
 from tests.fixtures.release import SERVICES, WITHOUT_DAEMON, Product, Shelf
@@ -88,6 +90,62 @@ def test_other_tools_pull_it(exported: Product, engine: DockerEngine, tmp_path: 
         assert (status, json.loads(body)) == (200, {"name": repository, "tags": ["8.1.0-42"]})
         status, _, body = ask(served["host"], "GET", "/v2/_catalog")
         assert json.loads(body) == {"repositories": [f"skydrm/{name}" for name in sorted(SERVICES)]}
+
+
+COMPOSE = """version: "2.4"
+services:
+  rms: {{image: "{}", network_mode: none}}
+  viewer: {{image: "{}@{}", network_mode: none}}
+"""
+
+
+def test_compose_pulls_it_by_tag_and_by_digest_after_a_login(
+    exported: Product, engine: DockerEngine, tmp_path: Path
+):
+    exported.environ["JENKINS_RELEASE_SERVE_PASSWORD"] = PASSWORD
+    environ = {**os.environ, "DOCKER_HOST": engine.url, "DOCKER_CONFIG": str(tmp_path)}
+
+    def call(*words: str, given: str = "") -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            words, env=environ, cwd=tmp_path, input=given, capture_output=True, text=True, check=False
+        )
+
+    with serving(exported) as served:
+        rms, viewer = served["images"]
+        names = [rms["reference"], f"{viewer['reference'].rpartition(':')[0]}@{viewer['digest']}"]
+        (tmp_path / "docker-compose.yml").write_text(
+            COMPOSE.format(names[0], *names[1].split("@")), encoding="utf-8"
+        )
+        assert "no basic auth credentials" in call("docker-compose", "pull").stderr
+        login = ("docker", "login", "--username", "jenkins-release", "--password-stdin", served["host"])
+        assert call(*login, given="other").returncode == 1
+        assert call(*login, given=PASSWORD).returncode == 0
+        pulled = call("docker-compose", "pull")
+        assert pulled.returncode == 0, pulled.stderr
+        assert set(names) <= set(engine.names())
+    for name in names:
+        engine.untag(name)
+
+
+@pytest.mark.root
+def test_containerd_pulls_it(exported: Product, docker_daemon: DockerDaemon, tmp_path: Path):
+    """As the nodes of Kubernetes do."""
+    ctr = ["ctr", "--address", str(docker_daemon.containerd), "--namespace", "k8s.io", "images"]
+    with serving(exported) as served:
+        host = f"http://{served['host']}"
+        (tmp_path / served["host"]).mkdir()
+        (tmp_path / served["host"] / "hosts.toml").write_text(
+            f'server = "{host}"\n[host."{host}"]\n  capabilities = ["pull", "resolve"]\n'
+        )
+        rms, viewer = served["images"]
+        by_digest = f"{viewer['reference'].rpartition(':')[0]}@{viewer['digest']}"
+        subprocess.run([*ctr, "pull", "--plain-http", rms["reference"]], check=True, capture_output=True)
+        subprocess.run([*ctr, "pull", "--hosts-dir", tmp_path, by_digest], check=True, capture_output=True)
+        listed = subprocess.run([*ctr, "check"], check=True, capture_output=True, text=True).stdout
+        for name in (rms["reference"], by_digest):
+            assert f"{name} " in listed
+            subprocess.run([*ctr, "remove", "--sync", name], check=True, capture_output=True)
+        assert listed.count(" complete ") == 2
 
 
 def test_it_answers_as_the_distribution_specification_says(exported: Product):
@@ -163,6 +221,19 @@ def test_an_altered_layer_ends_it(exported: Product):
         assert f"expected {layer['digest']} of {layer['size']} bytes, found" in err
         with pytest.raises(ConnectionRefusedError):
             ask(served["host"], "GET", "/v2/")
+
+
+def test_a_candidate_that_is_removed_ends_it(exported: Product):
+    record = json.loads((exported.candidate() / "candidate.json").read_text())
+    layer = record["images"][0]["layers"][0]
+    with serving(exported) as served:
+        shutil.rmtree(exported.candidate())
+        with pytest.raises(http.client.IncompleteRead):
+            ask(served["host"], "GET", f"/v2/skydrm/rms/blobs/{layer['digest']}")
+        process = served["process"]
+        _, err = process.communicate(timeout=30)
+        assert process.returncode == 5, err
+        assert "skydrm-8.1.0-42.tar" in err
 
 
 def test_a_port_that_is_taken(exported: Product):
