@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
+from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.errors import IntegrityError, ReleaseError
 from jenkins_release.base.parallel import map_parallel
 from jenkins_release.endpoint.pulls import Pulls
