@@ -125,10 +125,9 @@ def boto_session(*, profile: str | None = None, region: str) -> Any:
     Raises:
         BotoCoreError: The profile does not exist.
     """
-    from botocore.loaders import create_loader
     from botocore.session import Session
 
-    from jenkins_release.aws.descriptions import DescriptionFiles
+    from jenkins_release.aws.descriptions import Descriptions
     from jenkins_release.aws.events import EventNames
 
     events = copy.copy(_handlers())
@@ -136,8 +135,7 @@ def boto_session(*, profile: str | None = None, region: str) -> Any:
     session.register_component("event_emitter", EventNames(events))
     session.set_config_variable("region", region)
     paths = session.get_config_variable("data_path")
-    loader = create_loader(paths)
-    loader.file_loader = DescriptionFiles()
+    loader = Descriptions(paths)
     # botocore has no public access to what it has read.
     loader._cache = _descriptions(paths)
     session.register_component("data_loader", loader)
@@ -147,10 +145,11 @@ def boto_session(*, profile: str | None = None, region: str) -> Any:
 @cache
 def _handlers() -> Any:
     """Event handlers of botocore itself: registering them takes longer than the rest of a session."""
-    from botocore.hooks import HierarchicalEmitter
     from botocore.session import Session
 
-    emitter = HierarchicalEmitter()
+    from jenkins_release.aws.events import OwnHandlers
+
+    emitter = OwnHandlers()
     Session(event_hooks=emitter)
     return emitter
 

@@ -10,19 +10,18 @@ from __future__ import annotations
 
 import re
 
-_FILES = re.compile(
+_FILES = (
     r"(thumbs|ehthumbs|ehthumbs_vista)\.db|desktop\.ini|\.ds_store|\._.*|\.apdisk|\.localized|icon\r|\.directory"
     r"|~\$.*|\.~lock\..*#|\.nfs[0-9a-f]+|\.smbdelete[0-9a-f]+"
-    r"|.+ - (copy|kopie|copie|copia|kopia)( \(\d+\))?(\.[^.]+)*",
-    re.IGNORECASE | re.DOTALL,
+    r"|.+ - (copy|kopie|copie|copia|kopia)( \(\d+\))?(\.[^.]+)*"
 )
-_FOLDERS = re.compile(
+_FOLDERS = (
     r"\$recycle\.bin|recycler|system volume information|\.trashes|\.trash-\d+|\.spotlight-v100|\.fseventsd"
-    r"|\.temporaryitems|\.appledouble|@eadir|[.~]snapshot|lost\+found|dfsrprivate",
-    re.IGNORECASE,
+    r"|\.temporaryitems|\.appledouble|@eadir|[.~]snapshot|lost\+found|dfsrprivate"
 )
 
 
 def is_litter(name: str, *, is_folder: bool) -> bool:
     """Whether an operating system or file server creates files with this name by itself."""
-    return (_FOLDERS if is_folder else _FILES).fullmatch(name) is not None
+    # Compiled on first use: it takes longer than the rest of this module.
+    return re.fullmatch(_FOLDERS if is_folder else _FILES, name, re.IGNORECASE | re.DOTALL) is not None
