@@ -21,6 +21,8 @@ BLOCK = 1 << 20
 """Bytes of input in one block."""
 BLOCKS = 4
 """Blocks of one stream that are under way at the same time, by default."""
+PUSH_BLOCKS = 2
+"""The same where a daemon pushes: it sends five layers at a time, each slower than one thread compresses."""
 LEVEL = 1
 """igzip's level: about 290 MB/s on one core at 2:1 for programs and libraries."""
 _RAW_DEFLATE = -15

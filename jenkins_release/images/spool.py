@@ -11,7 +11,7 @@ from jenkins_release.base.errors import RemoteError
 
 IN_MEMORY = 4 << 20
 """Bytes that are held in memory; more go to a temporary file without a name, which ends with the process."""
-KEPT_IN_MEMORY = 32 << 20
+KEPT_IN_MEMORY = 16 << 20
 """Bytes that all spools of a push hold in memory: a hundred small layers would need more than one large."""
 _CHUNK = 1 << 20
 

@@ -11,7 +11,7 @@ import pytest
 
 from jenkins_release.base.errors import ConfigurationError, RemoteError
 from jenkins_release.images import DockerEngine
-from jenkins_release.images.push_answer import push_error, read_push_answer
+from jenkins_release.images.push_answer import PushRefused, push_error, read_push_answer
 from jenkins_release.registry import RegistryLogin
 from jenkins_release.registry.protocol import RepositoryNotFound, TagConflict
 from jenkins_release.sandbox.process import free_port
@@ -138,16 +138,16 @@ ECR_DENIED = (
     [
         (400, "TAG_INVALID", ECR_IMMUTABLE, TagConflict, False),
         (404, "NAME_UNKNOWN", ECR_NO_REPOSITORY, RepositoryNotFound, False),
-        (403, "DENIED", ECR_EXPIRED, RemoteError, True),
-        (403, "DENIED", ECR_DENIED, RemoteError, False),
-        (401, "UNAUTHORIZED", "authentication required", RemoteError, True),
-        (429, "TOOMANYREQUESTS", "Rate exceeded", RemoteError, True),
-        (500, "UNKNOWN", "unknown error", RemoteError, True),
-        (503, "", "", RemoteError, True),
-        (502, "", "", RemoteError, True),
-        (403, "", "", RemoteError, False),
-        (400, "MANIFEST_INVALID", "manifest invalid", RemoteError, False),
-        (405, "UNSUPPORTED", "The operation is unsupported.", RemoteError, False),
+        (403, "DENIED", ECR_EXPIRED, PushRefused, True),
+        (403, "DENIED", ECR_DENIED, PushRefused, False),
+        (401, "UNAUTHORIZED", "authentication required", PushRefused, True),
+        (429, "TOOMANYREQUESTS", "Rate exceeded", PushRefused, True),
+        (500, "UNKNOWN", "unknown error", PushRefused, True),
+        (503, "", "", PushRefused, True),
+        (502, "", "", PushRefused, True),
+        (403, "", "", PushRefused, False),
+        (400, "MANIFEST_INVALID", "manifest invalid", PushRefused, False),
+        (405, "UNSUPPORTED", "The operation is unsupported.", PushRefused, False),
     ],
 )
 def test_refusals_are_told_apart(engine, pushable, refusing_registry, status, code, message, kind, retryable):
@@ -162,45 +162,45 @@ def test_refusals_are_told_apart(engine, pushable, refusing_registry, status, co
 @pytest.mark.parametrize(
     ("message", "kind", "retryable"),
     [
-        ("denied: " + ECR_EXPIRED, RemoteError, True),
-        ("denied: requested access to the resource is denied", RemoteError, False),
-        ("no basic auth credentials", RemoteError, True),
-        ("unauthorized: incorrect username or password", RemoteError, True),
+        ("denied: " + ECR_EXPIRED, PushRefused, True),
+        ("denied: requested access to the resource is denied", PushRefused, False),
+        ("no basic auth credentials", PushRefused, True),
+        ("unauthorized: incorrect username or password", PushRefused, True),
         ("name unknown: " + ECR_NO_REPOSITORY, RepositoryNotFound, False),
         ("tag invalid: " + ECR_IMMUTABLE, TagConflict, False),
-        ('Get "https://r/v2/": net/http: TLS handshake timeout', RemoteError, True),
-        ('Put "https://r/v2/": dial tcp 1.2.3.4:443: i/o timeout', RemoteError, True),
-        ("write tcp 1.2.3.4:1->5.6.7.8:443: write: connection reset by peer", RemoteError, True),
-        ("write: broken pipe", RemoteError, True),
-        ("EOF", RemoteError, True),
-        ("unexpected EOF", RemoteError, True),
-        ("context deadline exceeded", RemoteError, True),
-        ("received unexpected HTTP status: 503 Service Unavailable", RemoteError, True),
-        ("error parsing HTTP 429 response body: invalid character", RemoteError, True),
-        ("toomanyrequests: Rate exceeded", RemoteError, True),
-        ("blob upload unknown", RemoteError, True),
-        ('Get "https://r/v2/": dial tcp: lookup r: no such host', RemoteError, False),
-        ('Get "https://r/v2/": x509: certificate signed by unknown authority', RemoteError, False),
-        ("http: server gave HTTP response to HTTPS client", RemoteError, False),
-        ("something nobody has seen before", RemoteError, False),
+        ('Get "https://r/v2/": net/http: TLS handshake timeout', PushRefused, True),
+        ('Put "https://r/v2/": dial tcp 1.2.3.4:443: i/o timeout', PushRefused, True),
+        ("write tcp 1.2.3.4:1->5.6.7.8:443: write: connection reset by peer", PushRefused, True),
+        ("write: broken pipe", PushRefused, True),
+        ("EOF", PushRefused, True),
+        ("unexpected EOF", PushRefused, True),
+        ("context deadline exceeded", PushRefused, True),
+        ("received unexpected HTTP status: 503 Service Unavailable", PushRefused, True),
+        ("error parsing HTTP 429 response body: invalid character", PushRefused, True),
+        ("toomanyrequests: Rate exceeded", PushRefused, True),
+        ("blob upload unknown", PushRefused, True),
+        ('Get "https://r/v2/": dial tcp: lookup r: no such host', PushRefused, False),
+        ('Get "https://r/v2/": x509: certificate signed by unknown authority', PushRefused, False),
+        ("http: server gave HTTP response to HTTPS client", PushRefused, False),
+        ("something nobody has seen before", PushRefused, False),
         (
             f"{CONTAINERD} HEAD request to https://r/v2/skydrm/rms/blobs/sha256:0: 401 Unauthorized",
-            RemoteError,
+            PushRefused,
             True,
         ),
         (
             f"{CONTAINERD} PUT request to https://r/v2/skydrm/rms/manifests/8.1.0: 403 Forbidden",
-            RemoteError,
+            PushRefused,
             False,
         ),
         (
             f"{CONTAINERD} PUT request to https://r/v2/skydrm/rms/manifests/8.1.0: 400 Bad Request",
-            RemoteError,
+            PushRefused,
             False,
         ),
         (
             f"{CONTAINERD} PUT request to https://r/v2/skydrm/rms/manifests/8.1.0: 503 Service",
-            RemoteError,
+            PushRefused,
             True,
         ),
         (
@@ -210,10 +210,10 @@ def test_refusals_are_told_apart(engine, pushable, refusing_registry, status, co
         ),
         (
             f"{CONTAINERD} POST request to https://r/v2/a/blobs/uploads/: 405 Method Not Allowed",
-            RemoteError,
+            PushRefused,
             False,
         ),
-        ("unknown: Method not allowed\n", RemoteError, False),
+        ("unknown: Method not allowed\n", PushRefused, False),
     ],
 )
 def test_messages_of_daemons_are_told_apart(message, kind, retryable):

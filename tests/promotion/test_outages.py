@@ -53,7 +53,7 @@ PHASES = {
     "before the last look": ("registry.remove_tag", 2),
 }
 PUSHING = {
-    "before the first push": ("engine.config_digest", 2),
+    "before the first push": ("engine.tag", 2),
     "between the pushes": ("engine.push", 1),
     "after the pushes": ("registry.missing_layers", 2),
 }
@@ -67,7 +67,7 @@ OUTAGES = [
     ),
 ]
 DIRECT = {
-    ("engine.config_digest", 2): ("blobs.upload.send", 2),
+    ("engine.tag", 2): ("blobs.upload.send", 2),
     ("engine.push", 1): ("blobs.put_manifest", 1),
     # It has asked for the blobs of both repositories before.
     ("registry.missing_layers", 2): ("registry.missing_layers", 4),

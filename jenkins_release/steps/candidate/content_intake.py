@@ -12,7 +12,7 @@ from jenkins_release.base.errors import IntegrityError
 from jenkins_release.images.archive.blobs import Blob, BlobHasher
 from jenkins_release.images.archive.header import BLOCK, docker_takes_for, is_header
 from jenkins_release.images.archive.limits import ArchiveLimits
-from jenkins_release.images.gzip_blocks import BlockGzip
+from jenkins_release.images.gzip_blocks import PUSH_BLOCKS, BlockGzip
 from jenkins_release.images.spool import Spool, SpoolRoom
 from jenkins_release.oci.manifests import RawManifest
 
@@ -156,7 +156,7 @@ class PushedContent:
         if head[:1] == b"{" and not layer:
             self._document = bytearray()
         elif self._pool is not None and (layer or not docker_takes_for(head)):
-            self._packed = BlockGzip(self._pool)
+            self._packed = BlockGzip(self._pool, PUSH_BLOCKS)
         self._store(bytes(self._head))
 
     def _store(self, piece: bytes) -> None:

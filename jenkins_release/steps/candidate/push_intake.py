@@ -11,7 +11,7 @@ from jenkins_release.base.dataclass import dataclass
 from jenkins_release.base.errors import IntegrityError
 from jenkins_release.images.archive.blobs import BlobHasher
 from jenkins_release.images.archive.limits import ArchiveLimits
-from jenkins_release.images.gzip_blocks import BlockGzip
+from jenkins_release.images.gzip_blocks import PUSH_BLOCKS, BlockGzip
 from jenkins_release.images.layer_proof import MAX_CONFIG_BYTES
 from jenkins_release.images.spool import Spool, SpoolRoom
 from jenkins_release.oci.manifests import RawManifest, sha256_digest
@@ -136,7 +136,7 @@ class PushedBlob:
 
     def __init__(self, intake: PushIntake, pool: ThreadPoolExecutor) -> None:
         self._intake = intake
-        self._packed = BlockGzip(pool)
+        self._packed = BlockGzip(pool, PUSH_BLOCKS)
         # Closed by the intake, or by abandon().
         self._spool = Spool()
         self._hasher = BlobHasher(ArchiveLimits(), keep=False, plain=self._pack)
