@@ -15,7 +15,7 @@ from jenkins_release.steps.context.services import Services
 _SAVE_RATE = 80e6
 """Bytes a second that ``docker save`` reads: 2.5 GB in 35 s (measured, Docker 20.10, overlay2)."""
 _CONTENT_RATE = 100e6
-"""The same with containerd's image store, of compressed bytes."""
+"""The same with containerd's image store, of compressed bytes. Assumed: not measured on an idle machine."""
 _PUSH_RATE = 14e6
 """Bytes a second that a daemon compresses for a push: 2.5 GB in 178 s (measured there too)."""
 _WORTH_S = 1.0
